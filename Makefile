@@ -1,0 +1,142 @@
+# make: build/regent and libregent. make test: all tests. make demo: the main job. make bench: figures beside the peers'.
+BUILD ?= build
+REGENT_CACHE ?= $(HOME)/.cache/regent
+WASMTIME_VERSION := 48.0.8
+OPA_VERSION := 1.22.2
+WASMTIME := $(REGENT_CACHE)/wasmtime-$(WASMTIME_VERSION)
+OPA_DIR := $(REGENT_CACHE)/opa-$(OPA_VERSION)
+export OPA := $(OPA_DIR)/opa
+
+CC := clang
+CXX := clang++
+AR ?= ar
+SANITIZE ?=
+OPT ?= -O2
+WARN := -Wall -Wextra -Werror -Wvla -Wstrict-prototypes -Wmissing-prototypes
+CPPFLAGS := -Isrc -Iinclude -I$(BUILD)/gen -isystem $(WASMTIME)/include -D_GNU_SOURCE -DREGENT_VERSION='"$(shell cat VERSION)"'
+CFLAGS := -std=c11 $(OPT) -g $(WARN) -fPIC -fno-strict-aliasing -fstack-protector-strong $(SANITIZE) $(EXTRA_CFLAGS)
+CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -Werror -fPIC $(SANITIZE)
+DEPFLAGS = -MMD -MP
+LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lz -lprotobuf-c -lpthread -ldl -lm
+LDFLAGS := $(SANITIZE)
+
+LIB_DIRS := base bundle compiler host image
+APP_DIRS := net edge cli
+find_c = $(sort $(foreach d,$(1),$(shell find src/$(d) -name '*.c' 2>/dev/null)))
+find_cc = $(sort $(foreach d,$(1),$(shell find src/$(d) -name '*.cc' 2>/dev/null)))
+LIB_SRC := $(call find_c,$(LIB_DIRS)) $(call find_cc,$(LIB_DIRS))
+APP_SRC := $(call find_c,$(APP_DIRS))
+obj = $(patsubst %,$(BUILD)/obj/%.o,$(1))
+LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/gen/runtime_embed.o
+APP_OBJ := $(call obj,$(APP_SRC))
+
+all: $(BUILD)/regent $(BUILD)/libregent.a $(BUILD)/libregent.so $(BUILD)/regent.pc
+.PHONY: all test check bench demo deps deps-test clean lint format fuzz install FORCE
+
+# ---- what a fresh machine lacks ----
+deps: $(BUILD)/.deps
+$(BUILD)/.deps: tools/packages.txt third_party/wasmtime/Cargo.lock
+	@mkdir -p $(BUILD)
+	@tools/packages.sh tools/packages.txt
+	@third_party/wasmtime/build.sh $(WASMTIME)
+	@touch $@
+deps-test: $(BUILD)/.deps-test
+$(BUILD)/.deps-test: tools/packages-test.txt | $(BUILD)/.deps
+	@tools/packages.sh tools/packages-test.txt
+	@third_party/opa/build.sh $(OPA_DIR)
+	@touch $@
+
+# ---- native code ----
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)  $@')
+$(BUILD)/obj/%.c.o: %.c | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -c $< -o $@
+$(BUILD)/obj/%.cc.o: %.cc | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(DEPFLAGS) -c $< -o $@
+
+$(BUILD)/libregent.a: $(LIB_OBJ)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)/libregent.so: $(LIB_OBJ)
+	$(call say,LD)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--no-undefined -Wl,--version-script=src/host/libregent.map -o $@ $^ $(LDLIBS)
+$(BUILD)/regent: $(APP_OBJ) $(BUILD)/libregent.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/regent.pc: src/host/regent.pc.in
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q)sed 's|@VERSION@|$(shell cat VERSION)|' $< > $@
+
+# ---- the runtime: C to wasm32, embedded into the native code ----
+RUNTIME_SRC := $(call find_c,runtime)
+RUNTIME_CFLAGS := --target=wasm32 -std=c11 -ffreestanding -fno-builtin -nostdlib -mbulk-memory -msign-ext \
+	-mnontrapping-fptoint -fvisibility=hidden -ffunction-sections -fdata-sections -Wall -Wextra -Werror -Isrc
+# What every decision runs is optimised for speed, the rest for size: the full form carries it.
+RUNTIME_HOT := alloc bind collection eval json_read json_scan memory plan_support value
+runtime_opt = $(if $(filter $(RUNTIME_HOT),$(1)),-O3,-Os)
+RUNTIME_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/wasm/%.o,$(RUNTIME_SRC))
+$(BUILD)/wasm/%.o: src/runtime/%.c | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(call say,WASM)
+	$(Q)clang $(RUNTIME_CFLAGS) $(call runtime_opt,$*) $(DEPFLAGS) -c $< -o $@
+$(BUILD)/runtime.wasm: $(RUNTIME_OBJ)
+	$(call say,WASMLD)
+	$(Q)wasm-ld --no-entry --stack-first -z stack-size=65536 --export-dynamic --no-gc-sections --allow-undefined \
+		--initial-memory=262144 --emit-relocs --strip-debug -o $@ $^
+$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm tools/embed.sh
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q)tools/embed.sh $< > $@
+$(BUILD)/obj/gen/runtime_embed.o: $(BUILD)/gen/runtime_embed.S
+	@mkdir -p $(@D)
+	$(call say,AS)
+	$(Q)$(CC) -c $< -o $@
+runtime: $(BUILD)/runtime.wasm
+# The same sources natively, for unit tests and fuzzing: non-PIE, so that every address fits 32 bits.
+NATIVE_RT_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/rt/%.o,$(RUNTIME_SRC))
+$(BUILD)/rt/%.o: src/runtime/%.c | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -O1 -g -fno-pie -DREGENT_NATIVE $(WARN) -Wno-missing-prototypes -Isrc $(SANITIZE) $(DEPFLAGS) -c $< -o $@
+$(BUILD)/libruntime.a: $(NATIVE_RT_OBJ)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
+
+# ---- tests ----
+UNIT_SRC := $(sort $(wildcard tests/unit/*.c))
+UNIT_RT_SRC := $(sort $(wildcard tests/unit/runtime/*.c))
+UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC)) $(patsubst tests/unit/runtime/%.c,$(BUILD)/tests/unit/runtime/%,$(UNIT_RT_SRC))
+$(BUILD)/tests/unit/runtime/%: tests/unit/runtime/%.c $(BUILD)/libruntime.a | $(BUILD)/.deps-test
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -O1 -g -fno-pie -no-pie -DREGENT_NATIVE -D_GNU_SOURCE -Isrc $(SANITIZE) -MMD -MP -o $@ $< $(BUILD)/libruntime.a -lcmocka -lm
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libregent.a $(call obj,$(call find_c,net edge)) | $(BUILD)/.deps-test
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(call obj,$(call find_c,net edge)) $(BUILD)/libregent.a -lcmocka $(LDLIBS) $(LDFLAGS)
+$(BUILD)/tests/conformance: tests/conformance/conformance.c $(BUILD)/libregent.a | $(BUILD)/.deps-test
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
+test: all $(BUILD)/.deps-test $(UNIT_BIN) $(BUILD)/tests/conformance
+	@BUILD=$(BUILD) python3 tests/run.py $(SUITES)
+check: test
+bench: all $(BUILD)/.deps-test
+	@BUILD=$(BUILD) bench/run.sh
+demo: all
+	@BUILD=$(BUILD) deploy/demo/run.sh
+lint:
+	@python3 tools/lint.py
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+clean:
+	rm -rf $(BUILD)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,22 @@
+/* Structured log lines to standard error: JSON, or text at a terminal. */
+#ifndef REGENT_BASE_LOG_H
+#define REGENT_BASE_LOG_H
+#include <stdarg.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/* A log writes lines at or above `level` to fd; `json` picks the form. Lines are written with one
+ * write(2) each, so lines of several threads do not mix. */
+struct log {
+    int fd;
+    enum log_level level;
+    int json;
+};
+
+/* log_line(l, LOG_INFO, "bundle activated", "tenant", id, "version", v, NULL): a message and pairs
+ * of strings, closed by NULL. */
+void log_line(const struct log *l, enum log_level level, const char *message, ...)
+    __attribute__((sentinel));
+const char *log_level_word(enum log_level level);
+
+#endif

@@ -1,0 +1,49 @@
+/* The regent program: finds the command and runs it. The only place, with the commands, that exits or prints for a person.
+ * in: argv. out: exit code. owns: the process arena. */
+#include "cli/cli.h"
+#include <signal.h>
+#include <stdio.h>
+
+static const struct command {
+    const char *name;
+    int (*run)(struct arena *a, int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"bench", cmd_bench, "Benchmark a query, bundle or module"},
+    {"build", cmd_build, "Compile policies into a bundle or WebAssembly module"},
+    {"check", cmd_check, "Check policies for errors"},
+    {"edge", cmd_edge, "Serve tenants' decisions over REST and Envoy ext_authz"},
+    {"eval", cmd_eval, "Evaluate a query"},
+    {"inspect", cmd_inspect, "Show what a bundle holds"},
+    {"parse", cmd_parse, "Print the syntax tree of a policy"},
+    {"test", cmd_test, "Run policy tests"},
+    {"version", cmd_version, "Print versions"},
+};
+
+enum { PROCESS_ARENA_BYTES = 1 << 30 };
+
+static int usage(FILE *out, int code) {
+    fprintf(out, "Regent compiles OPA's Rego to WebAssembly and answers for many tenants.\n\nUsage:\n"
+                 "  regent <command> [flags]\n\nCommands:\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+    fprintf(out, "\n`regent <command> --help` lists a command's flags.\n");
+    return code;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) return usage(stdout, EXIT_OK);
+    struct str name = str_of(argv[1]);
+    if (str_is(name, "help") || str_is(name, "--help") || str_is(name, "-h")) return usage(stdout, EXIT_OK);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (!str_is(name, commands[i].name)) continue;
+        struct arena a;
+        arena_init(&a, PROCESS_ARENA_BYTES);
+        int code = commands[i].run(&a, argc - 2, argv + 2);
+        arena_deinit(&a);
+        return code;
+    }
+    fprintf(stderr, "error: unknown command \"%s\" for \"regent\"\nRun 'regent --help' for usage.\n", argv[1]);
+    return EXIT_FAILED;
+}

@@ -1,0 +1,182 @@
+/* Finds the part of the runtime that a module needs, by walking calls; renumbers it.
+ * in: the embedded runtime module, the functions that the plan's code calls. out: what is kept, new
+ * numbers. owns: nothing. The runtime has no function pointers, so the call graph is exact. */
+#include "compiler/wasm/link.h"
+#include "compiler/wasm/leb.h"
+
+/* What OPA's ABI 1.3 wants exported and the runtime defines (contracts.md §4). */
+static const char *const required[] = {"builtins",
+                                       "entrypoints",
+                                       "opa_eval_ctx_new",
+                                       "opa_eval_ctx_set_input",
+                                       "opa_eval_ctx_set_data",
+                                       "opa_eval_ctx_set_entrypoint",
+                                       "opa_eval_ctx_get_result",
+                                       "opa_malloc",
+                                       "opa_free",
+                                       "opa_json_parse",
+                                       "opa_json_dump",
+                                       "opa_value_parse",
+                                       "opa_value_dump",
+                                       "opa_value_free",
+                                       "opa_value_add_path",
+                                       "opa_value_remove_path",
+                                       "opa_heap_ptr_get",
+                                       "opa_heap_ptr_set",
+                                       "opa_heap_blocks_stash",
+                                       "opa_heap_blocks_restore",
+                                       "opa_heap_stash_clear"};
+
+bool link_is_interface(struct str name) {
+    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
+        if (str_is(name, required[i])) return true;
+    return str_starts(name, STR("regent_"));
+}
+
+static void problem(struct emit *e, const char *what, struct str name) {
+    emit_error(e, NULL, DIAG_COMPILE,
+               arena_printf(e->arena, NULL, "internal: the runtime %s%.*s", what, STR_FMT(name)));
+}
+
+/* Marks a function as kept and queues it; its number is given later. */
+static void keep(struct link *l, uint32_t function) {
+    if (l->numbers[function] != LINK_DROPPED) return;
+    l->numbers[function] = 0;
+    l->worklist[l->n_worklist++] = function;
+}
+
+static void scan_instruction(struct emit *e, struct link *l, const struct instruction *i) {
+    uint32_t n_functions = l->runtime.imports.n + l->runtime.functions.n;
+    switch (i->immediate) {
+    case IMMEDIATE_CALL:
+        if (i->number < n_functions)
+            keep(l, (uint32_t)i->number);
+        else
+            problem(e, "calls a function that is not there", STR(""));
+        return;
+    case IMMEDIATE_GLOBAL:
+        if (i->number < l->runtime.globals.n)
+            l->globals[i->number] = 0;
+        else
+            problem(e, "names a global that is not there", STR(""));
+        return;
+    case IMMEDIATE_INDIRECT: problem(e, "calls through a function pointer", STR("")); return;
+    case IMMEDIATE_BLOCK:
+        if (i->number >= 0) problem(e, "has a block with parameters", STR(""));
+        return;
+    default: return;
+    }
+}
+
+static void scan_function(struct emit *e, struct link *l, uint32_t function) {
+    if (function < l->runtime.imports.n) return;
+    struct str body = l->runtime.bodies.items[function - l->runtime.imports.n];
+    struct reader r = wasm_body_code(body);
+    struct instruction i;
+    link_data_keep(l, body);
+    while (!e->failed && instruction_read(&r, &i)) scan_instruction(e, l, &i);
+    if (!e->failed && reader_left(&r))
+        problem(e, "uses an instruction that opcode.def lacks", STR(""));
+}
+
+static void keep_imported(struct emit *e, struct link *l) {
+    for (uint32_t i = 0; i < e->imports.n; i++) {
+        struct str name = str_of(e->imports.items[i].name);
+        int64_t function = wasm_module_function(&l->runtime, name);
+        if (function < 0) {
+            problem(e, "lacks the function ", name);
+            continue;
+        }
+        l->import_functions[i] = (uint32_t)function;
+        keep(l, (uint32_t)function);
+    }
+}
+
+static void keep_interface(struct emit *e, struct link *l) {
+    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
+        if (wasm_module_function(&l->runtime, str_of(required[i])) < 0)
+            problem(e, "lacks the function ", str_of(required[i]));
+    for (uint32_t i = 0; i < l->runtime.exports.n; i++) {
+        const struct wasm_export *x = &l->runtime.exports.items[i];
+        if (x->kind == EXTERNAL_FUNCTION && link_is_interface(x->name)) keep(l, x->index);
+    }
+}
+
+/* Imports first, then functions, each in the runtime's order. */
+static void number(struct link *l) {
+    uint32_t n_imports = l->runtime.imports.n, n = n_imports + l->runtime.functions.n;
+    for (uint32_t i = 0; i < n_imports; i++)
+        if (l->numbers[i] != LINK_DROPPED) l->numbers[i] = l->n_imports++;
+    for (uint32_t i = n_imports; i < n; i++)
+        if (l->numbers[i] != LINK_DROPPED) l->numbers[i] = l->n_imports + l->n_functions++;
+    for (uint32_t i = 0; i < l->runtime.globals.n; i++)
+        if (l->globals[i] != LINK_DROPPED) l->globals[i] = l->n_globals++;
+}
+
+static uint32_t *dropped(struct emit *e, uint32_t n) {
+    uint32_t *list = ARENA_ARRAY(e->arena, uint32_t, n + 1u);
+    for (uint32_t i = 0; i < n; i++) list[i] = LINK_DROPPED;
+    return list;
+}
+
+void link_runtime(struct emit *e, struct link *l) {
+    const char *what;
+    *l = (struct link){0};
+    if (!wasm_module_read(runtime_wasm(), e->arena, &l->runtime, &what)) {
+        problem(e, "cannot be read: ", str_of(what));
+        return;
+    }
+    if (l->runtime.has_elements || l->runtime.has_start) {
+        problem(e, "has a function table or a start function", STR(""));
+        return;
+    }
+    if (!link_data_read(l, e->arena)) {
+        problem(e, "has relocations that cannot be read", STR(""));
+        return;
+    }
+    uint32_t n = l->runtime.imports.n + l->runtime.functions.n;
+    l->numbers = dropped(e, n);
+    l->worklist = dropped(e, n);
+    l->globals = dropped(e, l->runtime.globals.n);
+    l->import_functions = dropped(e, e->imports.n);
+    keep_imported(e, l);
+    keep_interface(e, l);
+    for (uint32_t i = 0; i < l->n_worklist && !e->failed; i++) scan_function(e, l, l->worklist[i]);
+    number(l);
+    link_data_collect(l, e->arena);
+}
+
+static void put_code(struct buf *out, const struct instruction *i) {
+    buf_str(out, str_head(i->raw, i->immediate_at));
+}
+
+/* wasm-ld leaves room for the longest numbers at relocations: written again, they shrink. */
+static void put_instruction(const struct link *l, const struct instruction *i, struct buf *out) {
+    switch (i->immediate) {
+    case IMMEDIATE_CALL:
+        put_code(out, i);
+        leb_u32(out, l->numbers[i->number]);
+        return;
+    case IMMEDIATE_GLOBAL:
+        put_code(out, i);
+        leb_u32(out, l->globals[i->number]);
+        return;
+    case IMMEDIATE_I32:
+        put_code(out, i);
+        leb_s64(out, i->number);
+        return;
+    case IMMEDIATE_MEMORY:
+        put_code(out, i);
+        leb_u32(out, (uint32_t)i->number2);
+        leb_u32(out, (uint32_t)i->number);
+        return;
+    default: buf_str(out, i->raw);
+    }
+}
+
+void link_body(const struct link *l, struct str body, struct buf *out) {
+    struct reader r = wasm_body_code(body);
+    struct instruction i;
+    buf_put(out, r.start, reader_offset(&r));
+    while (instruction_read(&r, &i)) put_instruction(l, &i, out);
+}

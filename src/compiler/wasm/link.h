@@ -1,0 +1,59 @@
+/* Inside of the emitter: which parts of the runtime a full module keeps, and their new numbers. */
+#ifndef REGENT_COMPILER_WASM_LINK_H
+#define REGENT_COMPILER_WASM_LINK_H
+#include "compiler/wasm/emit.h"
+#include "compiler/wasm/module.h"
+
+#define LINK_DROPPED UINT32_MAX
+
+/* A piece of data: bytes [offset, offset + size) of a segment. */
+struct data_symbol {
+    uint32_t segment, offset, size;
+    bool kept;
+};
+/* `at` counts from the start of the code or data section. */
+struct data_reference {
+    uint32_t at, symbol;
+};
+struct data_references {
+    struct data_reference *items;
+    uint32_t n, cap;
+};
+
+struct link {
+    struct wasm_module runtime;
+    /* wasm-ld's symbols and relocations; symbols.n == 0: not there, all data is kept */
+    struct {
+        struct data_symbol *items;
+        uint32_t n, cap;
+    } symbols;
+    struct data_references code_references, data_references; /* sorted by `at` */
+    struct {
+        struct wasm_data *items;
+        uint32_t n, cap;
+    } data;                     /* what is kept, by address */
+    uint32_t *import_functions; /* emit->imports index → number in the runtime */
+    uint32_t *numbers;          /* runtime function → number in the output, or LINK_DROPPED */
+    uint32_t *globals;          /* runtime global → number in the output, or LINK_DROPPED */
+    uint32_t n_imports, n_functions, n_globals; /* kept */
+    uint32_t *worklist, n_worklist;
+};
+
+/* Walks calls from what the plan's code imports and from every export of OPA's ABI. Problems go to
+ * e as errors. */
+void link_runtime(struct emit *e, struct link *l);
+/* ---- link_data.c ---- */
+/* Reads symbols and relocations; false when they are malformed or name a function pointer. */
+bool link_data_read(struct link *l, struct arena *a);
+/* Keeps what the bytes of `body` refer to, and what that refers to. */
+void link_data_keep(struct link *l, struct str body);
+/* Lists the kept data in l->data. */
+void link_data_collect(struct link *l, struct arena *a);
+
+/* ---- link.c ---- */
+/* Copies a kept function's body with its numbers changed. */
+void link_body(const struct link *l, struct str body, struct buf *out);
+/* The runtime's export is part of a full module's interface. */
+bool link_is_interface(struct str name);
+
+#endif

@@ -1,0 +1,28 @@
+/* Counters and histograms of one tenant, and their Prometheus text. */
+#ifndef REGENT_EDGE_METRICS_H
+#define REGENT_EDGE_METRICS_H
+#include "base/buf.h"
+#include "base/err.h"
+#include <stdatomic.h>
+
+enum { EVAL_BUCKETS = 16, LOAD_BUCKETS = 12 };
+
+/* Relaxed atomics: threads add, a scrape reads; a scrape may be a few events behind. */
+struct tenant_metrics {
+    _Atomic uint64_t total, deny;
+    _Atomic uint64_t errors[ERR_COUNT];
+    _Atomic uint64_t eval_bucket[EVAL_BUCKETS + 1], eval_ns;
+    _Atomic uint64_t load_bucket[LOAD_BUCKETS + 1], load_us;
+};
+
+void metrics_decision(struct tenant_metrics *m, uint64_t eval_ns, bool denied, enum err e);
+void metrics_load(struct tenant_metrics *m, uint64_t us);
+
+/* Prometheus text exposition of all tenants: calls next(ctx, &id) until it gives NULL, for each metric family anew. */
+struct metrics_source {
+    void *ctx;
+    struct tenant_metrics *(*at)(void *ctx, uint32_t i, struct str *id); /* NULL past the end */
+};
+void metrics_print(const struct metrics_source *source, struct buf *out);
+
+#endif

@@ -1,0 +1,179 @@
+/* The engine: wasmtime's configuration, the thread that ticks epochs, and the host functions'
+ * linker.
+ *
+ * in:   engine_options.
+ * out:  struct engine, from which code, policies and instances are made.
+ * owns: wasmtime's engine and linker, the ticker thread; the code table's entries are counted. */
+#include "host/engine.h"
+#include "host/instance.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { STACK_LIMIT_BYTES = 512 * 1024, GUARD_BYTES = 32 << 20, KEEP_RESIDENT_BYTES = 256 * 1024 };
+#define FOUR_GIB ((uint64_t)1 << 32)
+#define WASM_PAGE ((uint64_t)65536)
+
+uint64_t clock_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void load_say(struct load_message *m, const char *format, ...) {
+    va_list args;
+    if (!m) return;
+    va_start(args, format);
+    vsnprintf(m->text, sizeof m->text, format, args);
+    va_end(args);
+}
+
+void load_say_error(struct load_message *m, const char *what, wasmtime_error_t *error) {
+    wasm_byte_vec_t text;
+    wasmtime_error_message(error, &text);
+    load_say(m, "%s: %.*s", what, (int)(text.size < 400 ? text.size : 400), text.data);
+    wasm_byte_vec_delete(&text);
+    wasmtime_error_delete(error);
+}
+
+static void options_fill(struct engine_options *o) {
+    if (!o->tick_us) o->tick_us = DEFAULT_TICK_US;
+    if (!o->max_instances) o->max_instances = DEFAULT_INSTANCES;
+    if (!o->memory_reservation_bytes) o->memory_reservation_bytes = FOUR_GIB;
+    if (!o->max_memory_bytes) o->max_memory_bytes = FOUR_GIB - WASM_PAGE;
+    if (o->max_memory_bytes > o->memory_reservation_bytes)
+        o->max_memory_bytes = o->memory_reservation_bytes;
+    o->max_memory_bytes -= o->max_memory_bytes % WASM_PAGE;
+}
+
+/* wasmtime aborts when the pool's address space cannot be had, so it is tried first and the pool
+ * halved until it fits (sanitizers and ulimit -v leave less). */
+static uint32_t pool_that_fits(uint32_t instances, uint64_t reservation) {
+    for (; instances > 16; instances /= 2) {
+        uint64_t bytes = (instances + 1) * (reservation + GUARD_BYTES);
+        void *p = mmap(NULL, bytes + bytes / 8, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED) continue;
+        munmap(p, bytes + bytes / 8);
+        break;
+    }
+    return instances;
+}
+
+static void config_pool(wasm_config_t *config, const struct engine_options *o) {
+    wasmtime_pooling_allocation_config_t *p = wasmtime_pooling_allocation_config_new();
+    wasmtime_pooling_allocation_config_total_memories_set(p, o->max_instances);
+    /* A policy is two instances: runtime or memory, and the policy's own code. */
+    wasmtime_pooling_allocation_config_total_core_instances_set(p, 2 * o->max_instances);
+    wasmtime_pooling_allocation_config_total_tables_set(p, 2 * o->max_instances);
+    wasmtime_pooling_allocation_config_max_memory_size_set(p, o->max_memory_bytes);
+    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(p, 64);
+    wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(p, KEEP_RESIDENT_BYTES);
+    wasmtime_pooling_allocation_strategy_set(config, p);
+    wasmtime_pooling_allocation_config_delete(p);
+}
+
+static wasm_config_t *config_new(const struct engine_options *o) {
+    wasm_config_t *c = wasm_config_new();
+    wasmtime_config_strategy_set(c, WASMTIME_STRATEGY_CRANELIFT);
+    wasmtime_config_cranelift_opt_level_set(c, WASMTIME_OPT_LEVEL_SPEED);
+    wasmtime_config_parallel_compilation_set(c, true);
+    wasmtime_config_epoch_interruption_set(c, true);
+    wasmtime_config_consume_fuel_set(c, o->fuel);
+    wasmtime_config_max_wasm_stack_set(c, STACK_LIMIT_BYTES);
+    wasmtime_config_memory_reservation_set(c, o->memory_reservation_bytes);
+    wasmtime_config_memory_guard_size_set(c, GUARD_BYTES);
+    wasmtime_config_memory_may_move_set(c, false);
+    wasmtime_config_memory_init_cow_set(c, true);
+    wasmtime_config_gc_support_set(c, false);
+    wasmtime_config_shared_memory_set(c, false);
+    wasmtime_config_wasm_multi_memory_set(c, false);
+    wasmtime_config_wasm_memory64_set(c, false);
+    wasmtime_config_wasm_relaxed_simd_set(c, false);
+    wasmtime_config_wasm_simd_set(c, true);
+    wasmtime_config_wasm_tail_call_set(c, false);
+    wasmtime_config_native_unwind_info_set(c, false);
+    config_pool(c, o);
+    return c;
+}
+
+static void *ticker_run(void *arg) {
+    struct engine *e = arg;
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    while (!atomic_load_explicit(&e->stopping, memory_order_relaxed)) {
+        next.tv_nsec += (long)e->options.tick_us * 1000;
+        next.tv_sec += next.tv_nsec / 1000000000;
+        next.tv_nsec %= 1000000000;
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL) == EINTR) {
+        }
+        wasmtime_engine_increment_epoch(e->wasm);
+    }
+    return NULL;
+}
+
+static void settings_print(struct engine *e) {
+    const struct engine_options *o = &e->options;
+    snprintf(e->settings, sizeof e->settings,
+             "regent-host 1 wasmtime %s reservation %llu guard %u fuel %d stack %u",
+             WASMTIME_VERSION, (unsigned long long)o->memory_reservation_bytes,
+             (unsigned)GUARD_BYTES, o->fuel, (unsigned)STACK_LIMIT_BYTES);
+}
+
+enum err engine_new(const struct engine_options *options, struct engine **out) {
+    enum err err = ERR_MEMORY;
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e) return ERR_MEMORY;
+    pthread_mutex_init(&e->code_lock, NULL);
+    pthread_cond_init(&e->code_ready, NULL);
+    atomic_init(&e->next_policy_id, 1);
+    if (options) e->options = *options;
+    options_fill(&e->options);
+    e->options.max_instances =
+        pool_that_fits(e->options.max_instances, e->options.memory_reservation_bytes);
+    settings_print(e);
+    if (e->options.cache_dir) {
+        char *copy = strdup(e->options.cache_dir);
+        e->options.cache_dir = copy;
+        if (!copy) goto out;
+        e->has_disk = disk_open(e);
+    }
+    e->wasm = wasm_engine_new_with_config(config_new(&e->options));
+    if (!e->wasm) goto out;
+    e->linker = wasmtime_linker_new(e->wasm);
+    if (!e->linker || !imports_define(e->linker)) goto out;
+    if (pthread_create(&e->ticker, NULL, ticker_run, e) != 0) goto out;
+    *out = e;
+    return OK;
+out:
+    if (e->linker) wasmtime_linker_delete(e->linker);
+    if (e->wasm) wasm_engine_delete(e->wasm);
+    free((char *)e->options.cache_dir);
+    free(e);
+    return err;
+}
+
+static void codes_free(struct engine *e) {
+    for (unsigned i = 0; i < CODE_BUCKETS; i++) {
+        for (struct code *c = e->buckets[i], *next; c; c = next) {
+            next = c->next;
+            if (c->module) wasmtime_module_delete(c->module);
+            free(c);
+        }
+    }
+}
+
+void engine_free(struct engine *e) {
+    if (!e) return;
+    atomic_store(&e->stopping, true);
+    pthread_join(e->ticker, NULL);
+    codes_free(e);
+    wasmtime_linker_delete(e->linker);
+    wasm_engine_delete(e->wasm);
+    pthread_mutex_destroy(&e->code_lock);
+    pthread_cond_destroy(&e->code_ready);
+    free((char *)e->options.cache_dir);
+    free(e);
+}

@@ -1,0 +1,62 @@
+/* Inside of the host: the engine with its ticker and linker, and the cache of compiled code. */
+#ifndef REGENT_HOST_ENGINE_H
+#define REGENT_HOST_ENGINE_H
+#include "host/host.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <wasmtime.h>
+
+enum { CODE_BUCKETS = 1024, CODE_KEY_BYTES = 32, DEFAULT_TICK_US = 1000, DEFAULT_INSTANCES = 4096 };
+
+/* Compiled code, shared by all policies whose modules differ in data only. */
+struct code {
+    struct code *next; /* in its bucket */
+    uint8_t key[CODE_KEY_BYTES];
+    uint32_t refs; /* under engine.code_lock */
+    bool ready;    /* false: another thread is compiling it */
+    wasmtime_module_t *module;
+    uint64_t bytes; /* of machine code */
+};
+
+struct engine {
+    wasm_engine_t *wasm;
+    wasmtime_linker_t *linker;     /* env.opa_abort, env.opa_println, env.opa_builtin0..4 */
+    struct engine_options options; /* defaults filled in; cache_dir is ours */
+    char settings[160];            /* what compiled code depends on besides the module */
+    pthread_t ticker;
+    atomic_bool stopping;
+    pthread_mutex_t code_lock;
+    pthread_cond_t code_ready;
+    struct code *buckets[CODE_BUCKETS];
+    uint8_t mac_key[32]; /* authenticates files in cache_dir */
+    bool has_disk;
+    atomic_uint_fast64_t next_policy_id;
+};
+
+/* Where code came from and how long that took. */
+struct code_origin {
+    int from; /* CODE_COMPILED … of policy_stats */
+    uint64_t compile_us;
+};
+/* The compiled form of `wasm` (data and custom sections taken off): memory, then disk, then
+ * compile. ERR_INVALID with wasmtime's sentence in *message, ERR_MEMORY. */
+MUST_USE enum err code_acquire(struct engine *e, struct str wasm, struct code **out,
+                               struct code_origin *origin, struct load_message *message);
+void code_release(struct engine *e, struct code *c);
+/* The runtime that thin modules import, and a module that does nothing but export a memory. */
+MUST_USE enum err code_runtime(struct engine *e, struct code **out, struct load_message *message);
+MUST_USE enum err code_memory(struct engine *e, struct code **out, struct load_message *message);
+
+/* cache_dir: files with a MAC under a key that only this node has. */
+bool disk_open(struct engine *e);
+wasmtime_module_t *disk_load(struct engine *e, const uint8_t key[CODE_KEY_BYTES]);
+void disk_store(struct engine *e, const uint8_t key[CODE_KEY_BYTES], const wasmtime_module_t *m);
+
+uint64_t clock_ns(void); /* monotonic */
+/* Writes a sentence into m (which may be NULL). */
+void load_say(struct load_message *m, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Takes wasmtime's error (deleting it) as text. */
+void load_say_error(struct load_message *m, const char *what, wasmtime_error_t *error);
+
+#endif

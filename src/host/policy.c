@@ -1,0 +1,256 @@
+/* Loads a policy: picks the form, has its code compiled, builds its image, tries one instance.
+ *
+ * in:   modules and data of one tenant (hostile), the engine.
+ * out:  struct policy.
+ * owns: the policy with its arena, images and counts on code. */
+#include "host/policy.h"
+#include "host/instance.h"
+#include <stdlib.h>
+
+#define POLICY_ARENA_BYTES ((size_t)1 << 30)
+/* Start code and the parsing of data, at 5 MB/s or faster. */
+enum { LOAD_DEADLINE_US = 2000000, PARSE_BYTES_PER_US = 5 };
+extern const char runtime_sha256[];
+
+void policy_use(struct policy *p) { atomic_fetch_add(&p->uses, 1); }
+
+static void policy_free(struct policy *p) {
+    code_release(p->engine, p->code);
+    code_release(p->engine, p->base);
+    image_deinit(&p->segments);
+    image_deinit(&p->data);
+    arena_deinit(&p->arena);
+    free(p);
+}
+
+void policy_unuse(struct policy *p) {
+    if (atomic_fetch_sub(&p->uses, 1) == 1) policy_free(p);
+}
+
+struct policy *policy_acquire(struct policy *p) {
+    atomic_fetch_add(&p->handles, 1);
+    return p;
+}
+
+void policy_release(struct policy *p) {
+    if (p && atomic_fetch_sub(&p->handles, 1) == 1) policy_unuse(p);
+}
+
+uint32_t policy_entrypoint_count(const struct policy *p) { return p->entries.n; }
+struct str policy_entrypoint_name(const struct policy *p, uint32_t i) {
+    return i < p->entries.n ? p->entries.items[i].name : (struct str){NULL, 0};
+}
+int32_t policy_entrypoint(const struct policy *p, struct str name) {
+    for (uint32_t i = 0; i < p->entries.n; i++)
+        if (str_eq(p->entries.items[i].name, name)) return (int32_t)i;
+    return -1;
+}
+struct policy_stats policy_stats(const struct policy *p) {
+    return p->stats;
+}
+
+const struct host_builtin *policy_find_builtin(const struct policy *p, int32_t id) {
+    for (uint32_t i = 0; i < p->builtins.n; i++)
+        if (p->builtins.items[i].id == id) return p->builtins.items[i].builtin;
+    return NULL;
+}
+
+/* An object of small numbers out of the module, or NULL. */
+static const struct json *read_ids(struct policy *p, struct str text) {
+    struct json *v = NULL;
+    struct json_error error;
+    char *copy = arena_strndup(&p->arena, text.ptr, text.len);
+    if (!copy || json_parse(&p->arena, (struct str){copy, text.len}, &v, &error) != OK) return NULL;
+    if (v->kind != JSON_OBJECT) return NULL;
+    for (uint32_t i = 0; i < v->n; i++) {
+        int64_t id;
+        if (!json_int64(v->items[i], &id) || id < 0 || id > INT32_MAX) return NULL;
+    }
+    return v;
+}
+
+enum err policy_set_entries(struct policy *p, struct str text, struct load_message *message) {
+    const struct json *v = read_ids(p, text);
+    load_say(message, "entrypoints are not an object of ids 0 to n - 1");
+    if (!v) return ERR_ABI;
+    p->entries.items = ARENA_ARRAY(&p->arena, struct policy_entry, v->n);
+    if (!p->entries.items) return ERR_MEMORY;
+    p->entries.n = p->entries.cap = v->n;
+    for (uint32_t i = 0; i < v->n; i++) {
+        int64_t id = -1;
+        if (!json_int64(v->items[i], &id) || id >= v->n || p->entries.items[id].name.ptr)
+            return ERR_ABI;
+        p->entries.items[id] = (struct policy_entry){v->keys[i], (int32_t)id};
+    }
+    return OK;
+}
+
+enum err policy_set_builtins(struct policy *p, struct str text, struct load_message *message) {
+    const struct json *v = read_ids(p, text);
+    load_say(message, "builtins are not an object of ids");
+    if (!v) return ERR_ABI;
+    for (uint32_t i = 0; i < v->n; i++) {
+        struct policy_builtin b = {0, host_builtin_find(v->keys[i])};
+        int64_t id = 0;
+        if (!b.builtin) {
+            load_say(message, "the module needs builtin %.*s, which this host does not have",
+                     STR_FMT(v->keys[i]));
+            return ERR_ABI;
+        }
+        if (json_int64(v->items[i], &id)) b.id = (int32_t)id;
+        uint32_t n = p->builtins.n;
+        ARENA_PUSH(&p->arena, &p->builtins, b);
+        if (p->builtins.n == n) return ERR_MEMORY;
+    }
+    return OK;
+}
+
+/* Imports and memory size outlive the module's bytes. */
+static enum err keep_info(struct policy *p, const struct module_info *info) {
+    p->form = info->form;
+    p->memory_pages = info->memory_pages;
+    for (uint32_t i = 0; i < info->imports.n; i++) {
+        struct module_import im = info->imports.items[i];
+        im.module.ptr = arena_strndup(&p->arena, im.module.ptr, im.module.len);
+        im.name.ptr = arena_strndup(&p->arena, im.name.ptr, im.name.len);
+        ARENA_PUSH(&p->arena, &p->imports, im);
+        if (!im.module.ptr || !im.name.ptr || p->imports.n != i + 1) return ERR_MEMORY;
+    }
+    return OK;
+}
+
+/* OPA's modules get data as text; {} when there is none. */
+static enum err print_data(struct policy *p, const struct json *data) {
+    struct buf b;
+    buf_init(&b, POLICY_ARENA_BYTES);
+    if (data)
+        json_print(data, false, 0, &b);
+    else
+        buf_cstr(&b, "{}");
+    char *copy = b.err == OK ? arena_strndup(&p->arena, (const char *)b.ptr, b.len) : NULL;
+    p->data_text = (struct str){copy, b.len};
+    buf_deinit(&b);
+    return copy ? OK : ERR_MEMORY;
+}
+
+static struct str c_result(struct instance *i, const wasmtime_val_raw_t *raw) {
+    struct str text = {NULL, 0};
+    if (!memory_c_string(instance_memory(i), (uint32_t)raw->i32, &text)) text.ptr = NULL;
+    return text;
+}
+
+/* An OPA module tells its entrypoints and builtins by exports that give a JSON value's address. */
+static enum err ask_module(struct instance *i, const char *export, struct str *out,
+                           struct load_message *m) {
+    wasmtime_func_t f;
+    wasmtime_val_raw_t raw[1] = {{0}};
+    char text[256];
+    if (!instance_find(i, export, 0, WASM_I32, &f) || f.store_id == 0) {
+        load_say(m, "the module does not export %s", export);
+        return ERR_ABI;
+    }
+    enum err err = instance_call(i, &f, raw, 0, text, sizeof text);
+    if (!err) err = instance_call(i, &i->json_dump, raw, 1, text, sizeof text);
+    if (!err && !(*out = c_result(i, raw)).ptr) err = ERR_ABI;
+    if (err) load_say(m, "%s() of the module failed: %s", export, err_word(err));
+    return err ? ERR_ABI : OK;
+}
+
+static enum err ask_opa_module(struct policy *p, struct instance *i, struct load_message *m) {
+    struct str text;
+    enum err err;
+    if ((err = ask_module(i, "entrypoints", &text, m)) != OK) return err;
+    if ((err = policy_set_entries(p, text, m)) != OK) return err;
+    if ((err = ask_module(i, "builtins", &text, m)) != OK) return err;
+    return policy_set_builtins(p, text, m);
+}
+
+/* One instance, so that what cannot be linked or started fails now and not at a request. */
+static enum err try_instance(struct policy *p, struct load_message *message) {
+    struct instance *i = NULL;
+    struct limits limits = {.deadline_us = LOAD_DEADLINE_US + p->data_text.len / PARSE_BYTES_PER_US,
+                            .memory_bytes = p->engine->options.max_memory_bytes};
+    char text[256] = "";
+    enum err err = instance_new(p, &limits, &i, text, sizeof text);
+    if (err) {
+        load_say(message, "%s: %s", err_word(err), text);
+        return err == ERR_MEMORY || err == ERR_LIMIT || err == ERR_ABI ? err : ERR_INVALID;
+    }
+    if (p->form == MODULE_OPA) err = ask_opa_module(p, i, message);
+    p->types_checked = true;
+    instance_free(i);
+    return err;
+}
+
+static enum err load_module(struct policy *p, const struct policy_source *source, struct str wasm,
+                            struct module_info *info, struct load_message *m) {
+    enum err err;
+    struct code_origin origin;
+    if ((err = module_read(wasm, &p->arena, info, m)) != OK) return err;
+    if (info->form == MODULE_THIN && !str_is(info->runtime_hash, runtime_sha256)) {
+        load_say(m, "thin module wants runtime %.*s, this host has %s",
+                 (int)(info->runtime_hash.len < 64 ? info->runtime_hash.len : 64),
+                 info->runtime_hash.ptr, runtime_sha256);
+        return ERR_ABI;
+    }
+    if ((err = keep_info(p, info)) != OK) return err;
+    if ((err = code_acquire(p->engine, buf_view(&info->code), &p->code, &origin, m)) != OK)
+        return err;
+    p->stats.code_from = origin.from;
+    p->stats.compile_us = origin.compile_us;
+    p->stats.code_bytes = p->code->bytes;
+    err = p->form == MODULE_THIN ? code_runtime(p->engine, &p->base, m)
+                                 : code_memory(p->engine, &p->base, m);
+    if (err) return err;
+    err = p->form == MODULE_OPA ? print_data(p, source->data)
+                                : policy_build_image(p, info, source->data, m);
+    return err ? err : try_instance(p, m);
+}
+
+static struct policy *policy_new(struct engine *e, struct str name) {
+    struct policy *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->engine = e;
+    p->id = atomic_fetch_add(&e->next_policy_id, 1);
+    atomic_init(&p->handles, 1);
+    atomic_init(&p->uses, 1);
+    arena_init(&p->arena, POLICY_ARENA_BYTES);
+    image_init(&p->segments, 0, 0);
+    image_init(&p->data, 0, 0);
+    p->name.ptr = arena_strndup(&p->arena, name.ptr ? name.ptr : "", name.len);
+    p->name.len = p->name.ptr ? name.len : 0;
+    return p;
+}
+
+static enum err load_one(struct engine *e, const struct policy_source *source, struct str wasm,
+                         struct policy **out, struct load_message *message) {
+    struct module_info info = {0};
+    uint64_t start = clock_ns();
+    struct policy *p = policy_new(e, source->name);
+    if (!p) return ERR_MEMORY;
+    enum err err = load_module(p, source, wasm, &info, message);
+    module_info_deinit(&info);
+    if (err) {
+        policy_release(p);
+        return err;
+    }
+    p->stats.thin = p->form == MODULE_THIN;
+    p->stats.regent_abi = p->form != MODULE_OPA;
+    p->stats.load_us = (clock_ns() - start) / 1000;
+    *out = p;
+    return OK;
+}
+
+enum err policy_load(struct engine *e, const struct policy_source *source, struct policy **out,
+                     struct load_message *message) {
+    bool has_thin = source->thin.len > 0 && !source->require_full;
+    if (message) message->text[0] = 0;
+    enum err err = ERR_ABI;
+    /* A thin module of another runtime is not an error as long as the full one stands beside it. */
+    if (has_thin) err = load_one(e, source, source->thin, out, message);
+    if (err == ERR_ABI && source->full.len > 0)
+        err = load_one(e, source, source->full, out, message);
+    else if (!has_thin)
+        load_say(message, "no module given");
+    return err;
+}

@@ -1,0 +1,67 @@
+/* Inside of the host: one loaded version of a tenant's policy. */
+#ifndef REGENT_HOST_POLICY_H
+#define REGENT_HOST_POLICY_H
+#include "base/arena.h"
+#include "host/builtins/builtin.h"
+#include "host/engine.h"
+#include "host/module.h"
+#include "image/image.h"
+
+struct policy_entry {
+    struct str name;
+    int32_t id;
+};
+/* A builtin that the module calls by this id. */
+struct policy_builtin {
+    int32_t id;
+    const struct host_builtin *builtin;
+};
+
+/* Immutable once policy_load has returned it. */
+struct policy {
+    struct engine *engine;
+    uint64_t id;         /* never used again: what pools look instances up by */
+    atomic_uint handles; /* policy_acquire; at 0 it is retired: pools drop its instances */
+    atomic_uint uses;    /* handles > 0 counts as one, each instance as one */
+    struct arena arena;  /* names, imports, data text */
+    enum module_form form;
+    struct code *code, *base; /* base: the runtime (thin) or the memory module */
+    struct {
+        struct module_import *items;
+        uint32_t n, cap;
+    } imports;
+    struct {
+        struct policy_entry *items;
+        uint32_t n, cap;
+    } entries; /* item i has id i */
+    struct {
+        struct policy_builtin *items;
+        uint32_t n, cap;
+    } builtins;
+    uint64_t memory_pages;       /* that the module asks for */
+    struct image segments, data; /* ours: what lies at the start of each instance's memory */
+    uint32_t heap_base;          /* ours */
+    bool types_checked;          /* of the exports, by the instance that loading made */
+    struct str data_text;        /* OPA's: JSON that each instance parses once */
+    struct str name;
+    struct policy_stats stats;
+};
+
+void policy_use(struct policy *p); /* an instance holds it */
+void policy_unuse(struct policy *p);
+static inline bool policy_retired(struct policy *p) {
+    return atomic_load_explicit(&p->handles, memory_order_relaxed) == 0;
+}
+const struct host_builtin *policy_find_builtin(const struct policy *p, int32_t id);
+
+/* load_image.c: lays out segments and data, fills p->segments, p->data, p->heap_base, entries and
+ * builtins from the module's header. */
+MUST_USE enum err policy_build_image(struct policy *p, const struct module_info *info,
+                                     const struct json *data, struct load_message *message);
+/* {"name":id,…} into p->entries or p->builtins (policy.c). ERR_ABI. */
+MUST_USE enum err policy_set_entries(struct policy *p, struct str json,
+                                     struct load_message *message);
+MUST_USE enum err policy_set_builtins(struct policy *p, struct str json,
+                                      struct load_message *message);
+
+#endif

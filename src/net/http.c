@@ -1,0 +1,56 @@
+/* Helpers on HTTP messages. in: requests. out: header values, decoded text. owns: nothing. */
+#include "net/http.h"
+
+struct str http_header_get(const struct http_request *r, struct str name) {
+    for (uint32_t i = 0; i < r->n_headers; i++)
+        if (str_eq(r->headers[i].name, name)) return r->headers[i].value;
+    return (struct str){NULL, 0};
+}
+
+const char *http_reason(int status) {
+    switch (status) {
+    case 100: return "Continue";
+    case 200: return "OK";
+    case 204: return "No Content";
+    case 304: return "Not Modified";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 411: return "Length Required";
+    case 413: return "Request Entity Too Large";
+    case 414: return "URI Too Long";
+    case 415: return "Unsupported Media Type";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 505: return "HTTP Version Not Supported";
+    default: return "Status";
+    }
+}
+
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+long http_percent_decode(struct str s, bool form, char *out) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '%') {
+            if (s.len - i < 3) return -1;
+            int high = hex(s.ptr[i + 1]), low = hex(s.ptr[i + 2]);
+            if (high < 0 || low < 0) return -1;
+            c = (char)(high << 4 | low);
+            i += 2;
+        } else if (c == '+' && form) {
+            c = ' ';
+        }
+        out[n++] = c;
+    }
+    return (long)n;
+}

@@ -1,0 +1,6 @@
+package test
+
+# METADATA
+s := 1
+
+# expect: rego_parse_error 3:1

@@ -90,10 +90,18 @@ $(BUILD)/runtime.wasm: $(RUNTIME_OBJ)
 	$(call say,WASMLD)
 	$(Q)wasm-ld --no-entry --stack-first -z stack-size=65536 --export-dynamic --no-gc-sections --allow-undefined \
 		--initial-memory=262144 --emit-relocs --strip-debug -o $@ $^
-$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm tools/embed.sh
+# Its machine code too, so that no process has to compile it.
+PRECOMPILE_OBJ := $(call obj,src/host/config.c src/base/buf.c src/base/err.c)
+$(BUILD)/precompile: tools/precompile.c $(PRECOMPILE_OBJ)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $^ $(WASMTIME)/lib/libwasmtime.a -lpthread -ldl -lm $(LDFLAGS)
+$(BUILD)/runtime.code: $(BUILD)/runtime.wasm $(BUILD)/precompile
+	$(call say,PRECOMP)
+	$(Q)$(BUILD)/precompile $< $@
+$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm $(BUILD)/runtime.code tools/embed.sh
 	@mkdir -p $(@D)
 	$(call say,GEN)
-	$(Q)tools/embed.sh $< > $@
+	$(Q)tools/embed.sh $(BUILD)/runtime.wasm $(BUILD)/runtime.code > $@
 $(BUILD)/obj/gen/runtime_embed.o: $(BUILD)/gen/runtime_embed.S
 	@mkdir -p $(@D)
 	$(call say,AS)
@@ -126,13 +134,17 @@ $(BUILD)/tests/conformance: tests/conformance/conformance.c $(BUILD)/libregent.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
+$(BUILD)/bench/decide: bench/decide.c $(BUILD)/libregent.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
 test: all $(BUILD)/.deps-test $(UNIT_BIN) $(BUILD)/tests/conformance
 	@BUILD=$(BUILD) python3 tests/run.py $(SUITES)
 check: test
-bench: all $(BUILD)/.deps-test
+bench: all $(BUILD)/bench/decide $(BUILD)/.deps-test
 	@BUILD=$(BUILD) bench/run.sh
 demo: all
-	@BUILD=$(BUILD) deploy/demo/run.sh
+	@BUILD=$(BUILD) python3 deploy/demo/run.py
 lint:
 	@python3 tools/lint.py
 format:

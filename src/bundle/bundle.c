@@ -16,7 +16,7 @@ static enum err problem(struct diag_list *diags, struct str file, const char *wh
 
 /* "./a/../b" style names become "/b"-like absolute ones; false for names that leave the bundle. */
 static bool clean_path(struct arena *a, const char *name, struct str *out) {
-    size_t len = strlen(name), n = 0;
+    size_t len = name ? strlen(name) : 0, n = 0;
     char *path = arena_alloc(a, len + 2);
     if (!path) return false;
     for (size_t i = 0; i < len;) {
@@ -51,7 +51,7 @@ static enum err read_entry(struct arena *a, struct archive *ar, struct archive_e
     struct str path;
     if (archive_entry_filetype(entry) != AE_IFREG) return OK;
     if (!clean_path(a, archive_entry_pathname(entry), &path))
-        return problem(diags, STR(""), "bundle", "an entry's name leaves the archive");
+        return problem(diags, STR(""), "bundle", "an entry has no name that can be used, or leaves the archive");
     int64_t size = archive_entry_size(entry);
     if (size < 0 || size > BUNDLE_MAX_FILE_BYTES)
         return problem(diags, path, "bundle", "file larger than 1 GiB");

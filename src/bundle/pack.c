@@ -32,7 +32,7 @@ enum err bundle_write(const struct bundle_file *files, uint32_t n, struct buf *o
     struct archive_entry *entry = archive_entry_new();
     bool ok = ar && entry && archive_write_add_filter_gzip(ar) == ARCHIVE_OK &&
               archive_write_set_filter_option(ar, "gzip", "timestamp", NULL) == ARCHIVE_OK &&
-              archive_write_set_format_ustar(ar) == ARCHIVE_OK &&
+              archive_write_set_format_pax_restricted(ar) == ARCHIVE_OK &&
               archive_write_set_bytes_in_last_block(ar, 1) == ARCHIVE_OK &&
               archive_write_open(ar, out, NULL, append, NULL) == ARCHIVE_OK;
     for (uint32_t i = 0; ok && i < n; i++) ok = write_file(ar, entry, &files[i]);

@@ -13,11 +13,18 @@ static char *lower(struct arena *a, struct str s) {
     return p;
 }
 
+static bool level_of(struct str word, enum log_level *out) {
+    for (*out = LOG_DEBUG; *out <= LOG_ERROR; ++*out)
+        if (str_is(word, log_level_word(*out))) return true;
+    return false;
+}
+
 int cmd_edge(struct arena *a, int argc, char **argv) {
     struct str directory = {0}, rest = STR("127.0.0.1:8181"), grpc = STR("127.0.0.1:9191"), level = STR("info");
     struct str header = STR("x-tenant-id"), authz = {"", 0}, cache = {0}, format = {0};
     int64_t threads = 0, poll_ms = 0, deadline_ms = 50, memory_mb = 64;
     bool fresh = false;
+    enum log_level log_level;
     struct str_list others;
     int code;
     const struct option_spec specs[] = {
@@ -39,7 +46,11 @@ int cmd_edge(struct arena *a, int argc, char **argv) {
     if (!command_options(a, "edge --directory DIR [flags]", specs, argc, argv, &others, &code)) return code;
     if (others.n) return fail("unexpected argument: %.*s", STR_FMT(others.items[0]));
     if (!directory.len) return fail("--directory is required: a folder that holds tenants/ID/bundle.tar.gz");
-    if (deadline_ms <= 0 || memory_mb <= 0 || threads < 0) return fail("--deadline-ms, --memory-mb and --threads take positive numbers");
+    if (deadline_ms <= 0 || memory_mb <= 0 || threads < 0 || poll_ms < 0)
+        return fail("--deadline-ms, --memory-mb, --threads and --poll-ms take positive numbers");
+    if (!header.len) return fail("--tenant-header wants the name of a header");
+    if (!level_of(level, &log_level)) return fail("--log-level is debug, info, warn or error");
+    while (authz.len && *authz.ptr == '/') authz = str_from(authz, 1);
     struct edge_options o = {
         .directory = text_of(a, directory),
         .rest_address = str_is(rest, "none") ? NULL : text_of(a, rest),
@@ -52,7 +63,7 @@ int cmd_edge(struct arena *a, int argc, char **argv) {
         .limits = {.deadline_us = (uint64_t)deadline_ms * 1000, .memory_bytes = (uint64_t)memory_mb << 20},
         .fresh_instances = fresh,
         .log = {.fd = 2,
-                .level = str_is(level, "debug") ? LOG_DEBUG : str_is(level, "warn") ? LOG_WARN : str_is(level, "error") ? LOG_ERROR : LOG_INFO,
+                .level = log_level,
                 .json = str_is(format, "json") || (!format.len && !isatty(2))},
     };
     return edge_run(&o) == OK ? EXIT_OK : EXIT_FAILED;

@@ -1,5 +1,6 @@
 /* The compiler's driver: a table of stages, one line each, and the loop over it.
- * in: a request. out: trees, plan and module bytes in the compile. owns: the compile's arena and buffers. */
+ * in: a request. out: trees, plan and module bytes in the compile. owns: the compile's arena and
+ * buffers. */
 #include "compiler/compile.h"
 #include "compiler/ast/print.h"
 #include "compiler/check/check_private.h"

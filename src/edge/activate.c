@@ -131,10 +131,12 @@ static void look_at(struct watcher *w, const char *id, uint32_t *loaded, uint32_
     struct stat st;
     if (!valid_id(id)) return;
     if (snprintf(path, sizeof path, "%s/tenants/%s/bundle.tar.gz", w->options.directory, id) >= (int)sizeof path) return;
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return;
-    struct seen *s = seen_of(w, id);
+    bool there = stat(path, &st) == 0;
+    if (!there && (errno == ENOENT || errno == ENOTDIR)) return;
+    struct seen *s = there && !S_ISREG(st.st_mode) ? NULL : seen_of(w, id);
     if (!s) return;
     s->present = true;
+    if (!there) return; /* what cannot be looked at for a moment is not gone */
     if (unchanged(s, &st)) return;
     s->modified = st.st_mtim;
     s->size = st.st_size;
@@ -147,7 +149,8 @@ static void remove_absent(struct watcher *w) {
     for (uint32_t i = 0; i < w->n; i++) {
         struct seen *s = &w->seen[i];
         if (s->present) continue;
-        if (s->active && tenants_set(w->options.tenants, str_of(s->id), NULL) == OK)
+        if (s->active && tenants_set(w->options.tenants, str_of(s->id), NULL) != OK) continue;
+        if (s->active)
             log_line(w->options.log, LOG_INFO, "tenant removed", "tenant_id", s->id, NULL);
         *s = w->seen[--w->n];
         i--;
@@ -167,8 +170,10 @@ void watcher_scan(struct watcher *w, uint32_t *loaded, uint32_t *refused) {
     }
     w->missing_reported = false;
     for (uint32_t i = 0; i < w->n; i++) w->seen[i].present = false;
-    for (struct dirent *e; (e = readdir(dir));) look_at(w, e->d_name, loaded, refused);
+    errno = 0;
+    for (struct dirent *e; (e = readdir(dir)); errno = 0) look_at(w, e->d_name, loaded, refused);
+    bool whole = errno == 0;
     closedir(dir);
-    remove_absent(w);
+    if (whole) remove_absent(w);
     tenants_reclaim(w->options.tenants);
 }

@@ -1,7 +1,7 @@
 /* Envoy's CheckRequest as opa-envoy-plugin's input document: only populated fields, lowerCamel names, and the parsed path,
  * query and body beside them (contracts.md §7 and §E1).
  * in: protobuf bytes. out: JSON. owns: nothing. */
-#include "base/utf8.h"
+#include "base/hash.h"
 #include "edge/doors.h"
 #include "net/protobuf.h"
 #include <stdio.h>
@@ -276,61 +276,126 @@ static bool parsed_path(struct arena *a, struct str path, struct buf *out) {
     return true;
 }
 
-/* key=value&… as an object of lists, in a json tree so that equal keys join. Pairs with bad escapes are left out. */
-static struct json *form_values(struct arena *a, struct str s) {
-    struct json *o = json_object(a);
-    for (size_t i = 0; i < s.len; i++) {
+/* Makes a table of lists the members of an empty object (json_set would look through all of them each time). */
+static bool members(struct arena *a, struct json *o, const struct table *t) {
+    o->items = ARENA_ARRAY(a, struct json *, t->n);
+    o->keys = ARENA_ARRAY(a, struct str, t->n);
+    if (!o->items || !o->keys) return false;
+    o->n = o->cap = t->n;
+    for (uint32_t i = 0; i < t->n; i++) {
+        o->keys[i] = t->entries[i].key;
+        o->items[i] = t->entries[i].value;
+    }
+    return true;
+}
+
+/* key=value&… as an object of lists. Pairs with bad escapes or semicolons are left out, or with `strict` refused (NULL). */
+static struct json *form_values(struct arena *a, struct str s, bool strict) {
+    struct json *o = json_object(a), *list;
+    struct table seen;
+    table_init(&seen, a);
+    for (size_t i = 0; o && i < s.len; i++) {
         size_t start = i;
         while (i < s.len && s.ptr[i] != '&') i++;
         struct str pair = {s.ptr + start, i - start}, k, v;
         const char *equals = pair.len ? memchr(pair.ptr, '=', pair.len) : NULL;
         struct str name = equals ? str_head(pair, (size_t)(equals - pair.ptr)) : pair;
         struct str value = equals ? str_from(pair, name.len + 1) : (struct str){"", 0};
-        if (pair.len == 0 || !decode(a, name, true, &k) || !decode(a, value, true, &v)) continue;
-        struct json *list = json_get(o, k);
-        if (!list) json_set(a, o, k, list = json_array(a));
+        if (pair.len == 0) continue;
+        if (memchr(pair.ptr, ';', pair.len) || !decode(a, name, true, &k) || !decode(a, value, true, &v)) {
+            if (strict) return NULL;
+            continue;
+        }
+        if (!(list = table_get(&seen, k))) {
+            if (!(list = json_array(a))) return NULL;
+            table_set(&seen, k, list);
+        }
         json_push(a, list, json_string(a, v));
     }
-    return o;
+    return o && members(a, o, &seen) ? o : NULL;
 }
 
-static void parsed_query(struct arena *a, struct str path, struct buf *out) {
+static bool parsed_query(struct arena *a, struct str path, struct buf *out) {
     const char *q = path.len ? memchr(path.ptr, '?', path.len) : NULL;
+    struct str text = q ? str_from(path, (size_t)(q - path.ptr) + 1) : (struct str){"", 0};
     buf_cstr(out, ",\"parsed_query\":");
-    struct json *o = form_values(a, q ? str_from(path, (size_t)(q - path.ptr) + 1) : (struct str){"", 0});
+    if (text.len == 0) {
+        buf_cstr(out, "{}");
+        return true;
+    }
+    struct json *o = form_values(a, text, false);
     if (o) json_print(o, false, 0, out);
+    return o != NULL;
 }
 
-static bool is_truncated(struct str http_message, struct str body) {
-    struct str partial = find_in_map(http_message, 3, STR("x-envoy-auth-partial-body"));
-    struct str length = find_in_map(http_message, 3, STR("content-length"));
-    if (partial.ptr && str_is(partial, "true")) return true;
+/* A request header, from the map or, with encode_raw_headers, from the list; ptr NULL without one. */
+static struct str header(struct str http_message, struct str name) {
+    struct str found = find_in_map(http_message, 3, name), list = find(http_message, 13);
+    struct reader r = reader_of(list.ptr, list.len);
+    struct pb_field f;
+    while (!found.ptr && pb_next(&r, &f)) {
+        if (f.number != 1 || f.wire != PB_BYTES || !str_eq(find(f.bytes, 1), name)) continue;
+        found = find(f.bytes, 2);
+        if (!found.len) found = find(f.bytes, 3);
+    }
+    return found;
+}
+
+static bool contains(struct str text, struct str part) {
+    return text.len >= part.len && memmem(text.ptr, text.len, part.ptr, part.len);
+}
+
+/* Does content-length promise more than came? false in *ok when it is no number. */
+static bool is_cut(struct str length, size_t body_bytes, bool *ok) {
     uint64_t n = 0;
-    for (size_t i = 0; length.ptr && i < length.len && i < 19; i++) {
-        if (length.ptr[i] < '0' || length.ptr[i] > '9') return false;
+    bool negative = length.len && length.ptr[0] == '-';
+    size_t i = negative || (length.len && length.ptr[0] == '+');
+    *ok = length.len > i && length.len - i < 19;
+    for (; *ok && i < length.len; i++) {
+        *ok = length.ptr[i] >= '0' && length.ptr[i] <= '9';
         n = n * 10 + (uint64_t)(length.ptr[i] - '0');
     }
-    return n > body.len;
+    return *ok && !negative && n > body_bytes;
 }
 
-/* The request body as a value: JSON and form data; others, and cut ones, are null. */
-static bool parsed_body(struct arena *a, struct str http_message, struct buf *out, const char **why) {
-    struct str body = find(http_message, 11), type = find_in_map(http_message, 3, STR("content-type"));
-    struct json *v = NULL;
+enum body_kind { BODY_OTHER, BODY_JSON, BODY_FORM };
+
+static enum body_kind body_kind(struct str type) {
+    if (!type.ptr) return BODY_OTHER;
+    if (contains(type, STR("application/json"))) return BODY_JSON;
+    if (contains(type, STR("application/grpc"))) return BODY_OTHER; /* would need a descriptor */
+    return contains(type, STR("application/x-www-form-urlencoded")) ? BODY_FORM : BODY_OTHER;
+}
+
+/* The request body as a value: JSON and form data; others, and cut ones, are null (*value NULL). */
+static bool read_body(struct arena *a, struct str http_message, struct json **value, bool *truncated, const char **why) {
+    struct str body = find(http_message, 11), length = header(http_message, STR("content-length"));
+    struct str type = header(http_message, STR("content-type")), partial = header(http_message, STR("x-envoy-auth-partial-body"));
+    enum body_kind kind = body_kind(type);
     struct json_error error;
+    bool ok = true;
     if (body.len == 0) body = find(http_message, 12);
-    bool truncated = body.len && is_truncated(http_message, body);
-    if (!truncated && body.len && type.ptr) {
-        if (str_starts(type, STR("application/json"))) {
-            if (json_parse(a, body, &v, &error)) return *why = "the request's JSON body cannot be parsed", false;
-        } else if (str_starts(type, STR("application/x-www-form-urlencoded"))) {
-            v = form_values(a, body);
-        }
-    }
+    if (partial.ptr && str_is(partial, "true")) return *truncated = true;
+    if (type.ptr && contains(type, STR("multipart/form-data")) && kind == BODY_OTHER && body.len)
+        return *why = "multipart request bodies are not supported", false;
+    if (kind == BODY_OTHER || body.len == 0) return true;
+    if (length.ptr && is_cut(length, body.len, &ok)) return *truncated = true;
+    if (!ok) return *why = "the request's content-length is no number", false;
+    if (kind == BODY_FORM && !(*value = form_values(a, body, true)))
+        return *why = "the request's form data cannot be parsed", false;
+    if (kind == BODY_JSON && json_parse(a, body, value, &error))
+        return *why = "the request's JSON body cannot be parsed", false;
+    return true;
+}
+
+static bool parsed_body(struct arena *a, struct str http_message, struct buf *out, const char **why) {
+    struct json *v = NULL;
+    bool truncated = false;
+    if (!read_body(a, http_message, &v, &truncated, why)) return false;
     buf_cstr(out, ",\"parsed_body\":");
     if (v) json_print(v, false, 0, out);
     else buf_cstr(out, "null");
-    buf_printf(out, ",\"truncated_body\":%s", truncated ? "true" : "false");
+    buf_cstr(out, truncated ? ",\"truncated_body\":true" : ",\"truncated_body\":false");
     return true;
 }
 
@@ -340,16 +405,18 @@ enum err authz_input(struct arena *a, struct str message, struct str tenant_head
     struct str path = find(http_message, 4), principal = find(find(attrs, 1), 4), t;
     struct reader whole = reader_of(message.ptr, message.len);
     struct pb_field f;
+    bool has_http = http_message.len > 0;
     *info = (struct authz_request){.tenant = {"", 0}};
     while (pb_next(&whole, &f)) { /* checks the outer message */
     }
     if (whole.failed) return info->why = "no CheckRequest", ERR_SYNTAX;
     if ((t = find_in_map(attrs, 10, STR("tenant_id"))).ptr) info->tenant = t;
-    if (tenant_header.len) info->header_tenant = find_in_map(http_message, 3, tenant_header);
+    if (tenant_header.len) info->header_tenant = header(http_message, tenant_header);
     buf_cstr(out, "{\"attributes\":");
     if (!message_fields(attrs, attributes, out)) return info->why = "no CheckRequest", ERR_SYNTAX;
+    if (!has_http) return info->why = "the CheckRequest has no attributes.request.http", ERR_INPUT;
     if (!parsed_path(a, path, out)) return info->why = "the request's path cannot be parsed", ERR_INPUT;
-    parsed_query(a, path, out);
+    if (!parsed_query(a, path, out)) return info->why = "the request's query is too large", ERR_INPUT;
     if (!parsed_body(a, http_message, out, &info->why)) return ERR_INPUT;
     if (principal.len) {
         buf_cstr(out, ",\"source_principal\":");

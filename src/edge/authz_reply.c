@@ -157,7 +157,7 @@ static enum err allowed(const struct json *o, struct buf *out, const char **why)
 /* Envoy's enum StatusCode holds these. */
 static bool known_status(int64_t s) {
     return s == 100 || (s >= 200 && s <= 208) || s == 226 || (s >= 300 && s <= 308 && s != 306) ||
-           (s >= 400 && s <= 417) || (s >= 421 && s <= 426) || s == 428 || s == 429 || s == 431 ||
+           (s >= 400 && s <= 417) || (s >= 421 && s <= 424) || s == 426 || s == 428 || s == 429 || s == 431 ||
            (s >= 500 && s <= 508) || s == 510 || s == 511;
 }
 

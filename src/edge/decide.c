@@ -58,9 +58,9 @@ static void warn(struct worker *w, struct str tenant, struct str path, const str
              d->kind == DECISION_FAILED ? err_word(d->err) : "", "decision_id", d->id, NULL);
 }
 
-/* The longest entrypoint that is `path` or a prefix of it; *below gets what remains. */
+/* The longest entrypoint that is `path` or a prefix of it; *below gets what remains (ptr NULL: nothing). */
 static int32_t find_entrypoint(const struct policy *p, struct str path, struct str *below) {
-    *below = (struct str){"", 0};
+    *below = (struct str){NULL, 0};
     if (path.len == 0) return policy_entrypoint_count(p) ? 0 : -1;
     for (struct str head = path;;) {
         int32_t id = policy_entrypoint(p, head);
@@ -74,15 +74,35 @@ static int32_t find_entrypoint(const struct policy *p, struct str path, struct s
     }
 }
 
-/* Follows `below` ("a/b") into the result; false: nothing there. */
+static bool above_entrypoint(const struct policy *p, struct str path) {
+    if (str_is(path, "/")) return policy_entrypoint_count(p) > 0;
+    for (uint32_t i = 0; i < policy_entrypoint_count(p); i++) {
+        struct str name = policy_entrypoint_name(p, i);
+        if (str_starts(name, path) && name.len > path.len && name.ptr[path.len] == '/') return true;
+    }
+    return false;
+}
+
+static bool fail(struct decision *d, enum err e, const char *message) {
+    d->kind = DECISION_FAILED;
+    d->err = e;
+    snprintf(d->result.message, sizeof d->result.message, "%s", message);
+    return true;
+}
+
+/* Follows `below` ("a/b") into the result; false: nothing there. Sets are printed as arrays, so that below those
+ * there is no telling what a name means. */
 static bool look_below(struct worker *w, struct str below, struct decision *d) {
     struct json *v;
-    if (json_parse(&w->arena, d->json, &v, NULL)) return false;
-    while (below.len && v) {
-        const char *slash = memchr(below.ptr, '/', below.len);
+    if (json_parse(&w->arena, d->json, &v, NULL)) return fail(d, ERR_LIMIT, "the result is too large to look into");
+    for (bool more = true; more && v;) {
+        const char *slash = below.len ? memchr(below.ptr, '/', below.len) : NULL;
         struct str key = slash ? str_head(below, (size_t)(slash - below.ptr)) : below;
+        if (v->kind == JSON_ARRAY)
+            return fail(d, ERR_UNSUPPORTED, "a path into an array or set below an entrypoint is not supported");
         v = json_get(v, key);
-        below = str_from(below, key.len + (slash != NULL));
+        below = str_from(below, key.len + 1);
+        more = slash != NULL;
     }
     if (!v) return false;
     struct buf text;
@@ -91,7 +111,7 @@ static bool look_below(struct worker *w, struct str below, struct decision *d) {
     char *copy = text.err ? NULL : arena_strndup(&w->arena, (const char *)text.ptr, text.len);
     d->json = (struct str){copy, text.len};
     buf_deinit(&text);
-    return copy != NULL;
+    return copy || fail(d, ERR_MEMORY, err_meaning(ERR_MEMORY));
 }
 
 static void evaluate(struct worker *w, struct policy *p, struct str path, struct str input, struct decision *d) {
@@ -99,6 +119,7 @@ static void evaluate(struct worker *w, struct policy *p, struct str path, struct
     int32_t id = find_entrypoint(p, path, &below);
     if (id < 0) {
         d->kind = DECISION_NO_ENTRYPOINT;
+        d->above_entrypoint = above_entrypoint(p, path);
         return;
     }
     struct eval_request request = {.policy = p,
@@ -114,7 +135,7 @@ static void evaluate(struct worker *w, struct policy *p, struct str path, struct
     }
     d->json = d->result.json;
     d->kind = d->result.defined ? DECISION_VALUE : DECISION_UNDEFINED;
-    if (d->kind == DECISION_VALUE && below.len && !look_below(w, below, d)) d->kind = DECISION_UNDEFINED;
+    if (d->kind == DECISION_VALUE && below.ptr && !look_below(w, below, d)) d->kind = DECISION_UNDEFINED;
 }
 
 bool decision_denies(const struct decision *d) {
@@ -138,10 +159,25 @@ bool decision_denies(const struct decision *d) {
     return false;
 }
 
+void decision_refuse(struct worker *w, struct str tenant, struct str path, bool decided, enum err e, const char *why,
+                     struct decision *d) {
+    if (!decided) {
+        *d = (struct decision){.kind = DECISION_FAILED};
+        write_id(w, d->id);
+    }
+    bool denied = decided && decision_denies(d);
+    fail(d, e, why);
+    const struct tenant_entry *t = tenants_find(w->tenants, tenant);
+    if (t && decided) metrics_refusal(&t->tenant->metrics, denied, e);
+    else if (t) metrics_decision(&t->tenant->metrics, 0, true, e);
+    warn(w, tenant, path, d);
+}
+
 void decide(struct worker *w, struct str tenant, struct str path, struct str input, struct decision *d) {
     d->kind = DECISION_NO_TENANT;
     d->err = OK;
     d->eval_ns = 0;
+    d->above_entrypoint = false;
     d->result.message[0] = 0;
     write_id(w, d->id);
     const struct tenant_entry *t = tenants_find(w->tenants, tenant);

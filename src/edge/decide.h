@@ -28,6 +28,7 @@ enum decision_kind {
 struct decision {
     enum decision_kind kind;
     enum err err;
+    bool above_entrypoint;    /* NO_ENTRYPOINT: the path is a folder of entrypoints */
     struct str json;          /* valid until the worker's next decision */
     uint64_t eval_ns;
     char id[37];              /* UUID */
@@ -37,6 +38,10 @@ struct decision {
 /* Evaluates `path` ("tenant/authz/allow"; empty: the module's first entrypoint) for the tenant on JSON input (ptr NULL: none).
  * A path below an entrypoint's is looked up in its result. Counts metrics and logs what is not an ordinary answer. */
 void decide(struct worker *w, struct str tenant, struct str path, struct str input, struct decision *d);
+/* What a door refuses before a decision is asked for, or because of one that it cannot use: counts it, logs it, and makes
+ * *d a failed decision. `decided`: decide has counted it already. */
+void decision_refuse(struct worker *w, struct str tenant, struct str path, bool decided, enum err e, const char *why,
+                     struct decision *d);
 /* Is this result a denial? false, undefined, failed, or an object whose `allow` or `allowed` is false. */
 bool decision_denies(const struct decision *d);
 const char *decision_reason(const struct decision *d);

@@ -17,8 +17,8 @@ void ext_authz_handle(struct door *door, const struct http_request *request, str
 
 /* ext_authz's halves, separate for tests and fuzzing. A CheckRequest's bytes to the input document of opa-envoy-plugin (JSON in
  * out; contracts.md §7). *tenant gets the context extension tenant_id (a view into the message, empty without one);
- * *headers_tenant the header `header`. ERR_SYNTAX for no CheckRequest; ERR_INPUT when the request's path or body cannot be
- * parsed (*why says which). */
+ * *headers_tenant the header `header`. ERR_SYNTAX for no CheckRequest; ERR_INPUT when it has no HTTP request, or
+ * that one's path or body cannot be parsed (info->why says which). *info is always written. */
 struct authz_request {
     struct str tenant, header_tenant;
     const char *why;

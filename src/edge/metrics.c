@@ -33,6 +33,11 @@ void metrics_decision(struct tenant_metrics *m, uint64_t eval_ns, bool denied, e
     add(&m->eval_ns, eval_ns);
 }
 
+void metrics_refusal(struct tenant_metrics *m, bool was_denied, enum err e) {
+    if (!was_denied) add(&m->deny, 1);
+    add(&m->errors[e], 1);
+}
+
 void metrics_load(struct tenant_metrics *m, uint64_t us) {
     int i = 0;
     while (i < LOAD_BUCKETS && us > load_bounds[i].us) i++;

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 
 enum { EVAL_BUCKETS = 16, LOAD_BUCKETS = 12 };
 
@@ -16,6 +17,8 @@ struct tenant_metrics {
 };
 
 void metrics_decision(struct tenant_metrics *m, uint64_t eval_ns, bool denied, enum err e);
+/* A decision that was counted already turned out to be useless: it is a denial, with this error. */
+void metrics_refusal(struct tenant_metrics *m, bool was_denied, enum err e);
 void metrics_load(struct tenant_metrics *m, uint64_t us);
 
 /* Prometheus text exposition of all tenants: calls next(ctx, &id) until it gives NULL, for each metric family anew. */

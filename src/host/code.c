@@ -1,5 +1,5 @@
-/* Compiled code: found in memory by key (counted), else read from disk, else compiled; once for all
- * threads.
+/* Compiled code: found in memory by key (counted), else made at build time (the runtime), else read
+ * from disk, else compiled; once for all threads.
  *
  * in:   module bytes without data and custom sections.
  * out:  struct code, shared by every policy with the same key.
@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 extern const uint8_t runtime_wasm_start[], runtime_wasm_end[];
+/* The runtime's machine code, made at build time for the default settings; may be empty. */
+extern const uint8_t runtime_code_start[], runtime_code_end[];
 
 static void code_key(const struct engine *e, struct str wasm, uint8_t key[CODE_KEY_BYTES]) {
     uint8_t text[sizeof e->settings + 32];
@@ -66,8 +68,20 @@ static wasmtime_module_t *code_compile(struct engine *e, struct str wasm,
     return NULL;
 }
 
-enum err code_acquire(struct engine *e, struct str wasm, struct code **out,
-                      struct code_origin *origin, struct load_message *message) {
+/* NULL when the code was made for other settings, another wasmtime or a better CPU. */
+static wasmtime_module_t *code_ready_made(struct engine *e, struct str ready) {
+    wasmtime_module_t *module = NULL;
+    if (!ready.len) return NULL;
+    wasmtime_error_t *error =
+        wasmtime_module_deserialize(e->wasm, (const uint8_t *)ready.ptr, ready.len, &module);
+    if (!error) return module;
+    wasmtime_error_delete(error);
+    return NULL;
+}
+
+/* As code_acquire; `ready` is trusted machine code of `wasm`, tried before all else. */
+static enum err code_obtain(struct engine *e, struct str wasm, struct str ready, struct code **out,
+                            struct code_origin *origin, struct load_message *message) {
     uint8_t key[CODE_KEY_BYTES];
     uint64_t start = clock_ns();
     bool mine;
@@ -82,7 +96,8 @@ enum err code_acquire(struct engine *e, struct str wasm, struct code **out,
         return OK;
     }
     origin->from = CODE_FROM_DISK;
-    module = disk_load(e, key);
+    module = code_ready_made(e, ready);
+    if (!module) module = disk_load(e, key);
     if (!module) {
         origin->from = CODE_COMPILED;
         module = code_compile(e, wasm, message);
@@ -99,6 +114,11 @@ enum err code_acquire(struct engine *e, struct str wasm, struct code **out,
     return OK;
 }
 
+enum err code_acquire(struct engine *e, struct str wasm, struct code **out,
+                      struct code_origin *origin, struct load_message *message) {
+    return code_obtain(e, wasm, STR(""), out, origin, message);
+}
+
 void code_release(struct engine *e, struct code *c) {
     if (!c) return;
     pthread_mutex_lock(&e->code_lock);
@@ -110,7 +130,9 @@ enum err code_runtime(struct engine *e, struct code **out, struct load_message *
     struct code_origin origin;
     struct str wasm = {(const char *)runtime_wasm_start,
                        (size_t)(runtime_wasm_end - runtime_wasm_start)};
-    return code_acquire(e, wasm, out, &origin, message);
+    struct str ready = {(const char *)runtime_code_start,
+                        (size_t)(runtime_code_end - runtime_code_start)};
+    return code_obtain(e, wasm, ready, out, &origin, message);
 }
 
 enum err code_memory(struct engine *e, struct code **out, struct load_message *message) {

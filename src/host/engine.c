@@ -1,5 +1,4 @@
-/* The engine: wasmtime's configuration, the thread that ticks epochs, and the host functions'
- * linker.
+/* The engine: wasmtime's own, the thread that ticks epochs, and the host functions' linker.
  *
  * in:   engine_options.
  * out:  struct engine, from which code, policies and instances are made.
@@ -11,10 +10,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
-
-enum { STACK_LIMIT_BYTES = 512 * 1024, GUARD_BYTES = 32 << 20, KEEP_RESIDENT_BYTES = 256 * 1024 };
-#define FOUR_GIB ((uint64_t)1 << 32)
-#define WASM_PAGE ((uint64_t)65536)
 
 uint64_t clock_ns(void) {
     struct timespec t;
@@ -38,16 +33,6 @@ void load_say_error(struct load_message *m, const char *what, wasmtime_error_t *
     wasmtime_error_delete(error);
 }
 
-static void options_fill(struct engine_options *o) {
-    if (!o->tick_us) o->tick_us = DEFAULT_TICK_US;
-    if (!o->max_instances) o->max_instances = DEFAULT_INSTANCES;
-    if (!o->memory_reservation_bytes) o->memory_reservation_bytes = FOUR_GIB;
-    if (!o->max_memory_bytes) o->max_memory_bytes = FOUR_GIB - WASM_PAGE;
-    if (o->max_memory_bytes > o->memory_reservation_bytes)
-        o->max_memory_bytes = o->memory_reservation_bytes;
-    o->max_memory_bytes -= o->max_memory_bytes % WASM_PAGE;
-}
-
 /* wasmtime aborts when the pool's address space cannot be had, so it is tried first and the pool
  * halved until it fits (sanitizers and ulimit -v leave less). */
 static uint32_t pool_that_fits(uint32_t instances, uint64_t reservation) {
@@ -60,43 +45,6 @@ static uint32_t pool_that_fits(uint32_t instances, uint64_t reservation) {
         break;
     }
     return instances;
-}
-
-static void config_pool(wasm_config_t *config, const struct engine_options *o) {
-    wasmtime_pooling_allocation_config_t *p = wasmtime_pooling_allocation_config_new();
-    wasmtime_pooling_allocation_config_total_memories_set(p, o->max_instances);
-    /* A policy is two instances: runtime or memory, and the policy's own code. */
-    wasmtime_pooling_allocation_config_total_core_instances_set(p, 2 * o->max_instances);
-    wasmtime_pooling_allocation_config_total_tables_set(p, 2 * o->max_instances);
-    wasmtime_pooling_allocation_config_max_memory_size_set(p, o->max_memory_bytes);
-    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(p, 64);
-    wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(p, KEEP_RESIDENT_BYTES);
-    wasmtime_pooling_allocation_strategy_set(config, p);
-    wasmtime_pooling_allocation_config_delete(p);
-}
-
-static wasm_config_t *config_new(const struct engine_options *o) {
-    wasm_config_t *c = wasm_config_new();
-    wasmtime_config_strategy_set(c, WASMTIME_STRATEGY_CRANELIFT);
-    wasmtime_config_cranelift_opt_level_set(c, WASMTIME_OPT_LEVEL_SPEED);
-    wasmtime_config_parallel_compilation_set(c, true);
-    wasmtime_config_epoch_interruption_set(c, true);
-    wasmtime_config_consume_fuel_set(c, o->fuel);
-    wasmtime_config_max_wasm_stack_set(c, STACK_LIMIT_BYTES);
-    wasmtime_config_memory_reservation_set(c, o->memory_reservation_bytes);
-    wasmtime_config_memory_guard_size_set(c, GUARD_BYTES);
-    wasmtime_config_memory_may_move_set(c, false);
-    wasmtime_config_memory_init_cow_set(c, true);
-    wasmtime_config_gc_support_set(c, false);
-    wasmtime_config_shared_memory_set(c, false);
-    wasmtime_config_wasm_multi_memory_set(c, false);
-    wasmtime_config_wasm_memory64_set(c, false);
-    wasmtime_config_wasm_relaxed_simd_set(c, false);
-    wasmtime_config_wasm_simd_set(c, true);
-    wasmtime_config_wasm_tail_call_set(c, false);
-    wasmtime_config_native_unwind_info_set(c, false);
-    config_pool(c, o);
-    return c;
 }
 
 static void *ticker_run(void *arg) {
@@ -117,8 +65,8 @@ static void *ticker_run(void *arg) {
 static void settings_print(struct engine *e) {
     const struct engine_options *o = &e->options;
     snprintf(e->settings, sizeof e->settings,
-             "regent-host 1 wasmtime %s reservation %llu guard %u fuel %d stack %u",
-             WASMTIME_VERSION, (unsigned long long)o->memory_reservation_bytes,
+             "regent-host 1 wasmtime %s quick %d reservation %llu guard %u fuel %d stack %u",
+             WASMTIME_VERSION, o->quick_compile, (unsigned long long)o->memory_reservation_bytes,
              (unsigned)GUARD_BYTES, o->fuel, (unsigned)STACK_LIMIT_BYTES);
 }
 
@@ -130,7 +78,7 @@ enum err engine_new(const struct engine_options *options, struct engine **out) {
     pthread_cond_init(&e->code_ready, NULL);
     atomic_init(&e->next_policy_id, 1);
     if (options) e->options = *options;
-    options_fill(&e->options);
+    engine_options_fill(&e->options);
     e->options.max_instances =
         pool_that_fits(e->options.max_instances, e->options.memory_reservation_bytes);
     settings_print(e);
@@ -140,7 +88,7 @@ enum err engine_new(const struct engine_options *options, struct engine **out) {
         if (!copy) goto out;
         e->has_disk = disk_open(e);
     }
-    e->wasm = wasm_engine_new_with_config(config_new(&e->options));
+    e->wasm = wasm_engine_new_with_config(engine_config_new(&e->options));
     if (!e->wasm) goto out;
     e->linker = wasmtime_linker_new(e->wasm);
     if (!e->linker || !imports_define(e->linker)) goto out;

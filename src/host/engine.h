@@ -7,6 +7,7 @@
 #include <wasmtime.h>
 
 enum { CODE_BUCKETS = 1024, CODE_KEY_BYTES = 32, DEFAULT_TICK_US = 1000, DEFAULT_INSTANCES = 4096 };
+enum { STACK_LIMIT_BYTES = 512 * 1024, GUARD_BYTES = 32 << 20 };
 
 /* Compiled code, shared by all policies whose modules differ in data only. */
 struct code {
@@ -46,6 +47,10 @@ void code_release(struct engine *e, struct code *c);
 /* The runtime that thin modules import, and a module that does nothing but export a memory. */
 MUST_USE enum err code_runtime(struct engine *e, struct code **out, struct load_message *message);
 MUST_USE enum err code_memory(struct engine *e, struct code **out, struct load_message *message);
+
+/* config.c: defaults for what is 0, and wasmtime's configuration for filled options. */
+void engine_options_fill(struct engine_options *o);
+wasm_config_t *engine_config_new(const struct engine_options *o);
 
 /* cache_dir: files with a MAC under a key that only this node has. */
 bool disk_open(struct engine *e);

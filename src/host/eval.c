@@ -126,6 +126,7 @@ static enum err eval_in(struct instance *i, const struct eval_request *q, const 
     bool opa = i->policy->form == MODULE_OPA;
     enum err err;
     i->now_ns = q->now_ns;
+    i->seed.drawn = false;
     wasmtime_context_set_epoch_deadline(i->context,
                                         l->deadline_us / i->policy->engine->options.tick_us + 1);
     if ((err = set_fuel(i, l->fuel, r)) != OK) return err;

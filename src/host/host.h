@@ -18,6 +18,7 @@ struct engine_options {
     uint32_t max_instances;            /* of the pooling allocator; 0: 4096 */
     uint64_t max_memory_bytes;         /* of one instance at most; 0: 4 GiB - 64 KiB */
     uint64_t memory_reservation_bytes; /* address space an instance; 0: 4 GiB (no bounds checks) */
+    bool quick_compile; /* machine code that is made faster and runs slower: for tests that run a module once */
     bool fuel;                         /* compile fuel accounting in (+4 %) */
     const struct log *log;             /* may be NULL */
 };

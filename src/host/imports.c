@@ -79,12 +79,15 @@ static wasm_trap_t *import_builtin(void *env, wasmtime_caller_t *caller, wasmtim
     const struct host_builtin *b = policy_find_builtin(i->policy, raw[0].i32);
     struct json *args[4];
     struct builtin_call call = {
-        .arena = i->scratch, .cache = i->cache, .args = args, .now_ns = evaluation_now(i)};
+        .arena = i->scratch, .cache = i->cache, .args = args,
+                                .seed = &i->seed, .now_ns = evaluation_now(i)};
     enum err err = OK;
     if (!b || !i->scratch)
         return stop(i, ERR_TRAP, STR("trap: call of a builtin that the module does not list"));
-    for (size_t k = 2; k < n && k < 6 && !err; k++)
+    for (size_t k = 2; k < n && k < 6 && !err; k++) {
+        if (guest_is_set(i, (uint32_t)raw[k].i32)) call.set_args |= 1u << call.n_args;
         err = guest_read(i, (uint32_t)raw[k].i32, i->scratch, &args[call.n_args++]);
+    }
     if (!err) err = b->run(&call);
     if (err) return fail_call(i, err, b->name);
     if (call.error && i->strict) {

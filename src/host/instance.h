@@ -22,6 +22,7 @@ struct instance {
     struct arena *scratch;       /* of the pool: host builtins' memory; NULL while loading */
     struct builtin_cache *cache; /* of the pool */
     int64_t now_ns;              /* 0: not asked for yet */
+    struct builtin_seed seed;    /* what its random builtins are made of */
     enum err stopped;            /* why a host function stopped the module; OK: it did not */
     char message[256];
     /* Pool's list, by last use. */

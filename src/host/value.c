@@ -48,6 +48,15 @@ enum err guest_read(struct instance *i, uint32_t address, struct arena *a, struc
                                          : read_word(i, address, a, out);
 }
 
+bool guest_is_set(struct instance *i, uint32_t address) {
+    struct memory_view m = instance_memory(i);
+    value v;
+    if (i->policy->form == MODULE_OPA || m.len < sizeof v || address > m.len - sizeof v)
+        return false;
+    memcpy(&v, m.bytes + address, sizeof v);
+    return value_tag(v) == TAG_SET;
+}
+
 /* n bytes on the sandbox's heap; *bytes is where they are natively, until the sandbox runs again.
  */
 static enum err guest_alloc(struct instance *i, size_t n, uint32_t *address, uint8_t **bytes) {

@@ -8,6 +8,9 @@
  * ERR_MEMORY. */
 MUST_USE enum err guest_read(struct instance *i, uint32_t address, struct arena *a,
                              struct json **out);
+/* Whether the value there is a set, which guest_read gives as an array. Of OPA's modules that is not
+ * known: false. */
+bool guest_is_set(struct instance *i, uint32_t address);
 /* Puts v on the sandbox's heap. Scalars of our modules are written as words, all else goes through
  * opa_json_parse (sets: opa_value_parse). */
 MUST_USE enum err guest_write(struct instance *i, const struct json *v, bool as_set,

@@ -17,6 +17,7 @@ struct server {
     uint32_t n_conns;
     struct buf body;    /* reply bodies, reused */
     struct http_request request; /* being parsed; large, so not on the stack */
+    uint64_t stopped_ms;
     bool stopping;
 };
 
@@ -33,8 +34,12 @@ struct conn {
     size_t in_at;           /* bytes of `in` that were consumed */
     uint64_t active_ms;     /* last time a request began or was answered */
     struct h2 *h2;          /* NULL: HTTP/1.1, or not known yet */
+    struct http1_progress progress; /* of the request at in_at */
     uint32_t n_writes;      /* writes under way */
-    bool decided, closing, continued, close_after_write;
+    bool decided, closing, continued;
+    bool close_after_write; /* no more requests */
+    bool refused;           /* the last reply refuses a request that may still be coming */
+    bool lingering;         /* all is sent; the client's bytes are thrown away */
 };
 
 void conn_close(struct conn *c);

@@ -4,7 +4,8 @@
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 
-enum { MAX_STREAMS = 256, WINDOW_BYTES = 1 << 20, STREAM_ARENA_BYTES = 256 << 10, GRPC_PREFIX = 5 };
+enum { MAX_STREAMS = 256, WINDOW_BYTES = 1 << 20, STREAM_ARENA_BYTES = 64 << 10, GRPC_PREFIX = 5,
+       HELD_BODIES = 2 /* a connection's unfinished bodies may hold so many times the largest one */ };
 
 /* A request being received, then its reply being sent. */
 struct stream {
@@ -15,7 +16,7 @@ struct stream {
     size_t sent;
     int grpc_status;
     const char *grpc_message;
-    bool too_large;
+    bool too_large, head_too_large, answered;
     uint32_t n_headers;
     struct str method, target;
     struct http_header headers[HTTP_MAX_HEADERS];
@@ -25,6 +26,7 @@ struct h2 {
     nghttp2_session *session;
     struct conn *conn;
     struct stream *streams;
+    size_t held_bytes; /* of all request bodies */
 };
 
 static struct stream *stream_of(nghttp2_session *session, int32_t id) {
@@ -55,7 +57,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct str n = {arena_strndup(&s->arena, (const char *)name, name_len), name_len};
     struct str v = {arena_strndup(&s->arena, (const char *)value, value_len), value_len};
     if (!n.ptr || !v.ptr || s->n_headers == HTTP_MAX_HEADERS) {
-        s->too_large = true;
+        s->too_large = s->head_too_large = true;
         return 0;
     }
     if (str_is(n, ":method")) s->method = v;
@@ -66,9 +68,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *ctx) {
-    (void)flags, (void)ctx;
+    (void)flags;
     struct stream *s = stream_of(session, id);
-    if (s) buf_put(&s->body, data, len);
+    struct h2 *h = ctx;
+    if (!s || s->too_large) return 0;
+    if (h->held_bytes + len > HELD_BODIES * h->conn->server->options.limits.body_bytes) s->too_large = true;
+    else buf_put(&s->body, data, len);
+    if (s->body.err) s->too_large = true;
+    h->held_bytes += s->too_large ? 0 : len;
     return 0;
 }
 
@@ -150,8 +157,10 @@ static int answer(nghttp2_session *session, int32_t id, struct stream *s) {
     q->is_grpc = str_starts(http_header_get(q, STR("content-type")), STR("application/grpc"));
     struct http_reply r = {.status = 200, .body = &c->server->body, .grpc_status = -1};
     buf_clear(&c->server->body);
-    if (s->too_large || s->body.err) {
-        r.status = q->is_grpc ? 200 : s->body.err ? 413 : 431;
+    s->h2->held_bytes -= s->body.len;
+    s->answered = true;
+    if (s->too_large) {
+        r.status = q->is_grpc ? 200 : s->head_too_large ? 431 : 413;
         r.grpc_status = q->is_grpc ? 8 : -1;
     } else if (q->is_grpc && !unwrap_grpc(q)) {
         r.grpc_status = 12;
@@ -171,6 +180,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 }
 
 static void stream_free(struct stream *s) {
+    if (!s->answered) s->h2->held_bytes -= s->body.len;
     *s->link = s->next;
     if (s->next) s->next->link = s->link;
     arena_deinit(&s->arena);

@@ -3,17 +3,23 @@
  * in: bytes of a connection. out: whole requests, replies. owns: nothing. */
 #include "net/http1.h"
 
+enum { MAX_BLANKS = 8, MAX_CHUNK_LINE = 1024, MAX_TRAILER_BYTES = 8192, NEED_MORE = -1 };
+
 struct head {
     char *at, *end; /* of the head, without the empty line */
     struct http_request *r;
-    bool chunked, has_length, expect, version_1_0, close, keep;
+    bool chunked, has_length, has_host, expect, version_1_0, close, keep;
     uint64_t length;
 };
 
-static bool is_token(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
+/* tchar of RFC 9110: the character in lower case; 0 for others. */
+static char token_lower(char c) {
+    if (c >= 'A' && c <= 'Z') return (char)(c + 32);
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-') return c;
+    return c && strchr("!#$%&'*+.^_`|~", c) ? c : 0;
 }
+
+static bool is_token(char c) { return token_lower(c) != 0; }
 
 static bool equals_lower(struct str s, const char *lower) {
     size_t n = strlen(lower);
@@ -25,13 +31,13 @@ static bool equals_lower(struct str s, const char *lower) {
     return true;
 }
 
-/* The end of the head: index just behind its empty line, or 0 when it is not there yet. */
-static size_t head_length(const char *bytes, size_t len) {
-    for (const char *p = bytes; (p = memchr(p, '\n', (size_t)(bytes + len - p)));) {
+/* The end of the head: index just behind its empty line, or 0 when it is not there yet. Looks from `from` on. */
+static size_t head_length(const char *bytes, size_t from, size_t len) {
+    for (const char *p = bytes + from; (p = memchr(p, '\n', (size_t)(bytes + len - p)));) {
         p++;
-        if (p < bytes + len && *p == '\n') return (size_t)(p + 1 - bytes);
-        if (p + 1 < bytes + len && p[0] == '\r' && p[1] == '\n') return (size_t)(p + 2 - bytes);
         if (p >= bytes + len) return 0;
+        if (*p == '\n') return (size_t)(p + 1 - bytes);
+        if (p + 1 < bytes + len && p[0] == '\r' && p[1] == '\n') return (size_t)(p + 2 - bytes);
     }
     return 0;
 }
@@ -85,70 +91,96 @@ static int content_length(struct head *h, struct str v) {
 
 /* Headers that frame the message or steer the connection. */
 static int meaning(struct head *h, struct str name, struct str value) {
-    if (str_is(name, "content-length")) return content_length(h, value);
-    if (str_is(name, "transfer-encoding")) {
-        if (h->chunked || !equals_lower(value, "chunked")) return 501;
-        h->chunked = true;
-    } else if (str_is(name, "connection")) {
+    switch (name.len) { /* few headers have one of these lengths */
+    case 4:
+        if (!str_is(name, "host")) return 0;
+        if (h->has_host) return 400;
+        h->has_host = true;
+        return 0;
+    case 6:
+        if (str_is(name, "expect")) h->expect = !h->version_1_0 && equals_lower(value, "100-continue");
+        return 0;
+    case 10:
+        if (!str_is(name, "connection")) return 0;
         h->close |= equals_lower(value, "close");
         h->keep |= equals_lower(value, "keep-alive");
-    } else if (str_is(name, "expect")) {
-        h->expect = equals_lower(value, "100-continue");
+        return 0;
+    case 14: return str_is(name, "content-length") ? content_length(h, value) : 0;
+    case 17:
+        if (!str_is(name, "transfer-encoding")) return 0;
+        if (h->chunked || h->version_1_0 || !equals_lower(value, "chunked")) return 501;
+        h->chunked = true;
+        return 0;
     }
     return 0;
 }
 
 static int header(struct head *h) {
     struct str line = next_line(h);
-    const char *colon = memchr(line.ptr, ':', line.len);
-    if (!colon || colon == line.ptr) return 400;
-    struct str name = str_head(line, (size_t)(colon - line.ptr)), value = str_from(line, name.len + 1);
-    for (size_t i = 0; i < name.len; i++)
-        if (!is_token(name.ptr[i])) return 400;
+    char *name = (char *)(uintptr_t)line.ptr; /* the head lies in our own, writable buffer */
+    size_t n = 0;
+    for (char c; n < line.len && (c = token_lower(name[n])); n++) name[n] = c;
+    if (n == 0 || n == line.len || name[n] != ':') return 400;
+    struct str value = str_from(line, n + 1);
     while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) value = str_from(value, 1);
     while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t')) value.len--;
     for (size_t i = 0; i < value.len; i++)
-        if ((unsigned char)value.ptr[i] < ' ' && value.ptr[i] != '\t') return 400;
-    char *lower = (char *)(uintptr_t)name.ptr; /* the head lies in our own, writable buffer */
-    for (size_t i = 0; i < name.len; i++)
-        if (lower[i] >= 'A' && lower[i] <= 'Z') lower[i] = (char)(lower[i] + 32);
+        if (((unsigned char)value.ptr[i] < ' ' && value.ptr[i] != '\t') || value.ptr[i] == 0x7f) return 400;
     if (h->r->n_headers == HTTP_MAX_HEADERS) return 431;
-    h->r->headers[h->r->n_headers++] = (struct http_header){name, value};
-    return meaning(h, name, value);
+    struct str key = {name, n};
+    h->r->headers[h->r->n_headers++] = (struct http_header){key, value};
+    return meaning(h, key, value);
 }
 
-/* Walks chunks from at; with `join` moves their data together at `to`. Returns the end, NULL when not whole, and a
- * status in *status for bad ones. */
-static char *chunks(char *at, char *end, bool join, size_t max, char *to, size_t *total, int *status) {
-    for (*total = 0;;) {
-        char *nl = memchr(at, '\n', (size_t)(end - at));
-        if (!nl) return end - at > 1024 ? (*status = 400, (char *)NULL) : NULL;
-        size_t n = 0, digits = 0;
-        for (; at < nl; at++, digits++) {
-            char c = *at;
-            int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-            if (d < 0) break;
-            if (digits == 15) return *status = 400, NULL;
-            n = n << 4 | (size_t)d;
-        }
-        if (digits == 0 || (*at != ';' && *at != '\r' && *at != '\n')) return *status = 400, NULL;
-        at = nl + 1;
-        if (n == 0) break;
-        if (n > max - *total) return *status = 413, NULL;
-        if ((size_t)(end - at) < n + 1) return NULL;
-        if (join) memmove(to + *total, at, n);
-        *total += n;
-        at += n;
-        if (*at == '\r') at++;
-        if (at >= end) return NULL;
-        if (*at++ != '\n') return *status = 400, NULL;
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* A chunk's size line at `at`: 0, NEED_MORE or a status. *data gets the byte behind the line. */
+static int size_line(char *at, char *end, size_t *size, char **data) {
+    char *nl = memchr(at, '\n', (size_t)(end - at));
+    if ((nl ? nl : end) - at > MAX_CHUNK_LINE) return 400;
+    if (!nl) return NEED_MORE;
+    char *stop = nl > at && nl[-1] == '\r' ? nl - 1 : nl, *digits = at;
+    size_t n = 0;
+    for (int d; at < stop && (d = hex_digit(*at)) >= 0; at++) {
+        if (at - digits == 15) return 400;
+        n = n << 4 | (size_t)d;
     }
-    for (;;) { /* trailers, which nobody asked for, up to the empty line */
+    if (at == digits || (at < stop && *at != ';') || memchr(at, '\r', (size_t)(stop - at))) return 400;
+    *size = n;
+    *data = nl + 1;
+    return 0;
+}
+
+/* Trailers, which nobody asked for, up to the empty line. */
+static int trailers(char *at, char *end, char **after) {
+    for (char *start = at;;) {
         char *nl = memchr(at, '\n', (size_t)(end - at));
-        if (!nl) return end - at > 8192 ? (*status = 431, (char *)NULL) : NULL;
+        if ((nl ? nl : end) - start > MAX_TRAILER_BYTES) return 431;
+        if (!nl) return NEED_MORE;
         bool empty = nl == at || (nl == at + 1 && *at == '\r');
         at = nl + 1;
-        if (empty) return at;
+        if (empty) return *after = at, 0;
+    }
+}
+
+/* Walks on over a chunked body from where *p left off; with `join` moves the data together at its start. */
+static int walk_chunks(char *start, char *end, size_t max, bool join, struct http1_progress *p, char **after) {
+    for (;;) {
+        char *data;
+        size_t n;
+        int code = size_line(start + p->chunk_at, end, &n, &data);
+        if (code) return code;
+        if (n == 0) return trailers(data, end, after);
+        if (n > max - p->chunk_bytes) return 413;
+        if ((size_t)(end - data) < n + 1) return NEED_MORE;
+        char *next = data + n;
+        if (*next == '\r' && ++next == end) return NEED_MORE;
+        if (*next != '\n') return 400;
+        if (join) memmove(start + p->chunk_bytes, data, n);
+        p->chunk_bytes += n;
+        p->chunk_at = (size_t)(next + 1 - start);
     }
 }
 
@@ -157,55 +189,96 @@ static enum http1_state fail(int *status, int code) {
     return HTTP1_ERROR;
 }
 
-static enum http1_state body(struct head *h, char *start, char *end, const struct http1_limits *limits,
-                             char **after, int *status) {
-    size_t total = 0;
-    *status = 0;
-    if (h->chunked) {
-        if (h->has_length) return fail(status, 400);
-        char *stop = chunks(start, end, false, limits->body_bytes, NULL, &total, status);
-        if (*status) return HTTP1_ERROR;
-        if (!stop) return h->expect && start == end ? HTTP1_EXPECT : HTTP1_MORE;
-        chunks(start, end, true, limits->body_bytes, start, &total, status);
-        h->r->body = (struct str){start, total};
-        *after = stop;
-        return HTTP1_DONE;
+static enum http1_state not_whole(const struct head *h, bool nothing_yet) {
+    return h->expect && nothing_yet ? HTTP1_EXPECT : HTTP1_MORE;
+}
+
+static enum http1_state chunked_body(struct head *h, char *start, char *end, size_t max, struct http1_progress *p,
+                                     char **after, int *status) {
+    struct http1_progress again = {0};
+    if (h->has_length) return fail(status, 400);
+    int code = walk_chunks(start, end, max, false, p, after);
+    if (code == NEED_MORE) return not_whole(h, start == end);
+    if (code) return fail(status, code);
+    walk_chunks(start, end, max, true, &again, after);
+    h->r->body = (struct str){start, again.chunk_bytes};
+    return HTTP1_DONE;
+}
+
+static enum http1_state plain_body(struct head *h, char *start, char *end, size_t max, struct http1_progress *p,
+                                   char **after, int *status) {
+    if (h->length > max) return fail(status, 413);
+    size_t there = (size_t)(end - start);
+    if (there < h->length) {
+        p->missing = h->length - there;
+        return not_whole(h, there == 0);
     }
-    if (h->length > limits->body_bytes) return fail(status, 413);
-    if ((uint64_t)(end - start) < h->length) return h->expect && start == end ? HTTP1_EXPECT : HTTP1_MORE;
     h->r->body = (struct str){start, h->length};
     *after = start + h->length;
     return HTTP1_DONE;
 }
 
-enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits *limits,
+static int parse_head(struct head *h) {
+    int code = request_line(h);
+    while (!code && h->at < h->end && *h->at != '\n' && !(*h->at == '\r' && h->at + 1 < h->end && h->at[1] == '\n'))
+        code = header(h);
+    return code || h->has_host || h->version_1_0 ? code : 400;
+}
+
+enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits *limits, struct http1_progress *p,
                              struct http_request *request, size_t *used, int *status) {
-    size_t skipped = 0; /* empty lines before a request are allowed */
-    while (skipped < len && (bytes[skipped] == '\r' || bytes[skipped] == '\n')) skipped++;
-    size_t n = head_length(bytes + skipped, len - skipped);
-    if (n > limits->head_bytes || (!n && len - skipped > limits->head_bytes)) return fail(status, 431);
+    size_t skipped = 0, seen = p->seen; /* a blank line before a request is allowed */
+    if (p->missing > len - seen) return HTTP1_MORE;
+    while (skipped < len && (bytes[skipped] == '\r' || bytes[skipped] == '\n'))
+        if (++skipped > MAX_BLANKS) return fail(status, 400);
+    size_t from = p->head_bytes ? p->head_bytes - 3 : seen > skipped + 2 ? seen - 2 : skipped;
+    size_t n = head_length(bytes, from, len);
+    if ((n ? n : len) - skipped > limits->head_bytes)
+        return fail(status, memchr(bytes + skipped, '\n', limits->head_bytes) ? 431 : 414);
+    p->seen = len;
     if (!n) return HTTP1_MORE;
-    *request = (struct http_request){.body = {"", 0}};
+    p->head_bytes = n;
     request->n_headers = 0;
-    struct head h = {.at = bytes + skipped, .end = bytes + skipped + n, .r = request};
-    int code = request_line(&h);
-    while (!code && h.at < h.end && *h.at != '\n' && !(*h.at == '\r' && h.at + 1 < h.end && h.at[1] == '\n'))
-        code = header(&h);
+    request->body = (struct str){"", 0};
+    request->http2 = request->is_grpc = false;
+    struct head h = {.at = bytes + skipped, .end = bytes + n, .r = request};
+    char *after = NULL, *start = bytes + n, *end = bytes + len;
+    int code = parse_head(&h);
     if (code) return fail(status, code);
-    char *after = NULL;
-    enum http1_state s = body(&h, bytes + skipped + n, bytes + len, limits, &after, status);
+    enum http1_state s = h.chunked ? chunked_body(&h, start, end, limits->body_bytes, p, &after, status)
+                                   : plain_body(&h, start, end, limits->body_bytes, p, &after, status);
     if (s != HTTP1_DONE) return s;
     request->keep_alive = !h.close && (!h.version_1_0 || h.keep);
     *used = (size_t)(after - bytes);
+    *p = (struct http1_progress){0};
     return HTTP1_DONE;
 }
 
+static void put_number(struct buf *out, size_t n) {
+    char digits[20];
+    size_t at = sizeof digits;
+    do digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    buf_put(out, digits + at, sizeof digits - at);
+}
+
 void http1_write(struct buf *out, const struct http_reply *reply, bool keep_alive, bool head_only) {
-    buf_printf(out, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n", reply->status, http_reason(reply->status),
-               reply->body->len);
-    if (reply->content_type) buf_printf(out, "Content-Type: %s\r\n", reply->content_type);
-    for (uint32_t i = 0; i < reply->n_extra; i++)
-        buf_printf(out, "%.*s: %.*s\r\n", STR_FMT(reply->extra[i].name), STR_FMT(reply->extra[i].value));
-    buf_cstr(out, keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
+    buf_str(out, STR("HTTP/1.1 "));
+    put_number(out, (size_t)reply->status);
+    buf_byte(out, ' ');
+    buf_cstr(out, http_reason(reply->status));
+    buf_str(out, STR("\r\nContent-Length: "));
+    put_number(out, reply->body->len);
+    if (reply->content_type) {
+        buf_str(out, STR("\r\nContent-Type: "));
+        buf_cstr(out, reply->content_type);
+    }
+    for (uint32_t i = 0; i < reply->n_extra; i++) {
+        buf_str(out, STR("\r\n"));
+        buf_str(out, reply->extra[i].name);
+        buf_str(out, STR(": "));
+        buf_str(out, reply->extra[i].value);
+    }
+    buf_str(out, keep_alive ? STR("\r\n\r\n") : STR("\r\nConnection: close\r\n\r\n"));
     if (!head_only) buf_str(out, buf_view(reply->body));
 }

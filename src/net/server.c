@@ -18,7 +18,9 @@ enum {
     DEFAULT_CONNECTIONS = 10000,
     READ_BYTES = 16 << 10,
     MAX_OUT_BYTES = 64 << 20, /* a client that reads no replies is closed past this */
-    BACKLOG = 1024
+    BACKLOG = 1024,
+    LINGER_MS = 2000, /* how long a refused client may go on sending, so that it gets to read why */
+    GRACE_MS = 3000   /* how long replies may take to leave once the server stops */
 };
 
 struct listener {
@@ -56,13 +58,27 @@ void conn_close(struct conn *c) {
     uv_close(&c->uv.handle, on_closed);
 }
 
+/* All is sent. Closing while a refused client still sends would reset the connection before it has read the reply:
+ * such a one gets the end of our side first, and its bytes are thrown away for a while. */
+static void finish(struct conn *c) {
+    int fd;
+    if (c->n_writes || c->closing || c->lingering) return;
+    if (!c->refused || uv_fileno(&c->uv.handle, &fd) || shutdown(fd, SHUT_WR)) {
+        conn_close(c);
+        return;
+    }
+    c->lingering = true;
+    c->active_ms = uv_now(&c->server->loop);
+}
+
 static void on_written(uv_write_t *req, int status) {
     struct write *w = req->data;
     struct conn *c = w->conn;
     free(w->bytes);
     free(w);
     c->n_writes--;
-    if (status < 0 || (c->close_after_write && c->n_writes == 0)) conn_close(c);
+    if (status < 0) conn_close(c);
+    else if (c->close_after_write) finish(c);
 }
 
 /* Hands the rest of c->out over to libuv. */
@@ -108,7 +124,7 @@ void conn_flush(struct conn *c) {
         return;
     }
     c->out.len = 0;
-    if (c->close_after_write && c->n_writes == 0) conn_close(c);
+    if (c->close_after_write) finish(c);
 }
 
 void conn_handle(struct conn *c, const struct http_request *request, struct http_reply *reply) {
@@ -129,7 +145,7 @@ static void refuse(struct conn *c, int status) {
     buf_printf(body, "{\n  \"code\": \"invalid_parameter\",\n  \"message\": \"%s\"\n}\n", http_reason(status));
     struct http_reply reply = {.status = status, .content_type = "application/json", .body = body, .grpc_status = -1};
     http1_write(&c->out, &reply, false, false);
-    c->close_after_write = true;
+    c->close_after_write = c->refused = true;
 }
 
 /* Answers every whole request in c->in. */
@@ -139,8 +155,8 @@ static void serve_http1(struct conn *c) {
         size_t used = 0;
         int status = 0;
         char *at = (char *)c->in.ptr + c->in_at;
-        enum http1_state state =
-            http1_parse(at, c->in.len - c->in_at, &s->options.limits, &s->request, &used, &status);
+        enum http1_state state = http1_parse(at, c->in.len - c->in_at, &s->options.limits, &c->progress, &s->request,
+                                             &used, &status);
         if (state == HTTP1_MORE) return;
         if (state == HTTP1_EXPECT) {
             if (!c->continued) buf_cstr(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -174,6 +190,10 @@ static bool decide_protocol(struct conn *c) {
 }
 
 static void serve(struct conn *c) {
+    if (c->close_after_write) {
+        c->in.len = c->in_at = 0;
+        return;
+    }
     if (!c->decided && !decide_protocol(c)) return;
     if (c->h2) {
         bool ok = h2_feed(c, c->in.ptr, c->in.len);
@@ -204,11 +224,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b) {
     (void)b;
     struct conn *c = stream->data;
     if (n == 0 || c->closing) return;
-    if (n < 0) {
-        conn_close(c);
+    if (n < 0) { /* a client that has said all may still wait for its replies */
+        c->close_after_write = true;
+        uv_read_stop(stream);
+        if (n != UV_EOF || c->n_writes == 0) conn_close(c);
         return;
     }
-    if (c->in.len == 0) c->active_ms = uv_now(&c->server->loop);
+    if (c->in.len == 0 && !c->lingering) c->active_ms = uv_now(&c->server->loop);
     buf_commit(&c->in, (size_t)n);
     serve(c);
 }
@@ -244,9 +266,10 @@ static void on_connection(uv_stream_t *stream, int status) {
 static void on_sweep(uv_timer_t *timer) {
     struct server *s = timer->data;
     uint64_t now = uv_now(&s->loop);
+    bool late = s->stopping && now - s->stopped_ms > GRACE_MS;
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (now - c->active_ms > s->options.idle_timeout_ms) conn_close(c);
+        if (late || now - c->active_ms > (c->lingering ? LINGER_MS : s->options.idle_timeout_ms)) conn_close(c);
     }
 }
 
@@ -260,6 +283,7 @@ static void on_listener_closed(uv_handle_t *handle) { free(handle->data); }
 static void on_stop(uv_async_t *async) {
     struct server *s = async->data;
     s->stopping = true;
+    s->stopped_ms = uv_now(&s->loop);
     while (s->listeners) {
         struct listener *l = s->listeners;
         s->listeners = l->next;
@@ -270,7 +294,7 @@ static void on_stop(uv_async_t *async) {
         if (c->n_writes == 0) conn_close(c);
         else c->close_after_write = true;
     }
-    uv_close((uv_handle_t *)&s->sweep, NULL);
+    uv_unref((uv_handle_t *)&s->sweep); /* goes on while there are connections */
     uv_close((uv_handle_t *)&s->check, NULL);
     uv_close((uv_handle_t *)&s->stop, NULL);
 }
@@ -365,10 +389,13 @@ void server_run(struct server *s) { uv_run(&s->loop, UV_RUN_DEFAULT); }
 void server_stop(struct server *s) { uv_async_send(&s->stop); }
 
 void server_free(struct server *s) {
-    if (!s->stopping) {
-        on_stop(&s->stop);
-        uv_run(&s->loop, UV_RUN_DEFAULT);
+    if (!s->stopping) on_stop(&s->stop);
+    for (struct conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        conn_close(c);
     }
+    uv_close((uv_handle_t *)&s->sweep, NULL);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
     uv_loop_close(&s->loop);
     buf_deinit(&s->body);
     free(s);

@@ -43,23 +43,26 @@ void rt_fail(const char *word, const char *text) {
     message_abort();
 }
 
-static const char *conflict_text(uint32_t kind) {
-    switch (kind) {
-    case CONFLICT_COMPLETE_RULE: return "complete rules must not produce multiple outputs";
-    case CONFLICT_FUNCTION: return "functions must not produce multiple outputs for same inputs";
-    default: return "object keys must be unique";
-    }
+static void message_text(value v) {
+    if (is_string(v)) message_bytes(at(value_pointer(v)), value_length(v));
 }
 
-RT_EXPORT void rt_conflict(uint32_t kind, value file, uint32_t row, uint32_t col) {
+RT_EXPORT void rt_conflict(uint32_t kind, value path, value file, uint32_t row, uint32_t col) {
     message_begin("eval_conflict_error");
-    if (is_string(file)) message_bytes(at(value_pointer(file)), value_length(file));
+    message_text(file);
     message_c(":");
     message_number(row);
     message_c(":");
     message_number(col);
     message_c(": ");
-    message_c(conflict_text(kind));
+    if (kind == CONFLICT_OBJECT_KEY) {
+        message_c("object keys must be unique");
+        message_abort();
+    }
+    message_c(kind == CONFLICT_FUNCTION ? "function " : "rule ");
+    message_text(path);
+    message_c(" produced conflicting values");
+    if (kind == CONFLICT_FUNCTION) message_c(" for the same inputs");
     message_abort();
 }
 
@@ -83,8 +86,9 @@ static void builtin_begin(const char *builtin, bool is_type_error) {
 
 value bi_error(const char *builtin, const char *text) {
     if (!rt_state.strict) return VALUE_UNDEFINED;
-    static const char operand[] = "operand ";
-    builtin_begin(builtin, strlen(text) >= sizeof operand - 1 && memcmp(text, operand, sizeof operand - 1) == 0);
+    static const char operand[] = "operand "; /* "operand 1 must …" is OPA's type error, "operand 1: …" is not */
+    uint32_t n = sizeof operand - 1;
+    builtin_begin(builtin, strlen(text) > n + 1 && memcmp(text, operand, n) == 0 && text[n + 1] == ' ');
     message_c(text);
     message_abort();
 }

@@ -34,7 +34,7 @@ value rt_input(void);
 value rt_data(void);
 void rt_result_path(value decision);
 void rt_result_add(value bindings);
-void rt_conflict(uint32_t kind, value file, uint32_t row, uint32_t col);
+void rt_conflict(uint32_t kind, value path, value file, uint32_t row, uint32_t col);
 value rt_builtin0(uint32_t id);
 value rt_builtin1(uint32_t id, value a);
 value rt_builtin2(uint32_t id, value a, value b);

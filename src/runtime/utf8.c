@@ -63,7 +63,10 @@ uint32_t utf8_encode(uint32_t c, uint8_t out[4]) {
 
 uint32_t utf8_count(struct text t) {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < t.len; i++) n += (t.ptr[i] & 0xc0) != 0x80;
+    for (uint32_t i = 0; i < t.len; n++) {
+        if (t.ptr[i] < 0x80) i++;
+        else utf8_decode(t, &i);
+    }
     return n;
 }
 

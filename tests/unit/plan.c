@@ -67,21 +67,39 @@ static void check_all(const struct plan_case *cases, size_t n) {
 static void rules(void **state) {
     (void)state;
     static const struct plan_case cases[] = {
-        {"package t\np := 1", "t/p", NULL,
+        {"package t\np := 1",
+         "t/p",
+         NULL,
          {"entrypoint 0 \"t/p\" result %3", "function g0.data.t.p(%0 %1) %2 memoised",
-          "MakeNumberRef 1", "AssignVarOnce", "ReturnLocal %2"}, {0}},
-        {"package t\np contains x if some x in input.a", "t/p", NULL,
-         {"%2 = MakeSet", "Scan", "%2 = SetAdd"}, {"AssignVarOnce"}},
-        {"package t\np[x] := y if some x, y in input.a", "t/p", NULL,
-         {"%2 = MakeObject", "%2 = ObjectInsertOnce"}, {0}},
-        {"package t\ndefault p := false\np if input.a", "t/p", NULL,
-         {"IsUndefined %2", "%2 = AssignVarOnce false"}, {0}},
+          "MakeNumberRef 1", "AssignVarOnce", "ReturnLocal %2"},
+         {0}},
+        {"package t\np contains x if some x in input.a",
+         "t/p",
+         NULL,
+         {"%2 = MakeSet", "Scan", "%2 = SetAdd"},
+         {"AssignVarOnce"}},
+        {"package t\np[x] := y if some x, y in input.a",
+         "t/p",
+         NULL,
+         {"%2 = MakeObject", "%2 = ObjectInsertOnce"},
+         {0}},
+        {"package t\ndefault p := false\np if input.a",
+         "t/p",
+         NULL,
+         {"IsUndefined %2", "%2 = AssignVarOnce false"},
+         {0}},
         {"package t\np := 1 if input.a else := 2 if input.b", "t/p", NULL, {"IsUndefined %3"}, {0}},
-        {"package t\nf(x) := x\np := f(input.a)", "t/p", NULL,
-         {"function g0.data.t.f(%0 %1 %3) %2\n", "Call g0.data.t.f %0 %1"}, {0}},
+        {"package t\nf(x) := x\np := f(input.a)",
+         "t/p",
+         NULL,
+         {"function g0.data.t.f(%0 %1 %3) %2\n", "Call g0.data.t.f %0 %1"},
+         {0}},
         {"package t\nunused := input.x\np := 1", "t/p", NULL, {0}, {"unused"}},
-        {"package t\np[x].a contains y if some x, y in input.m", "t/p", NULL,
-         {"%2 = MakeObject", "MakeSet", "ObjectInsert \"a\""}, {0}},
+        {"package t\np[x].a contains y if some x, y in input.m",
+         "t/p",
+         NULL,
+         {"%2 = MakeObject", "MakeSet", "ObjectInsert \"a\""},
+         {0}},
     };
     CHECK_ALL(cases);
 }
@@ -90,14 +108,26 @@ static void data_refs(void **state) {
     (void)state;
     static const struct plan_case cases[] = {
         {"package t\np := data.x.y", "t/p", NULL, {"Dot %1 \"x\"", "\"y\""}, {"Merge"}},
-        {"package t\np := 1\nq := input.q", "t", NULL,
-         {"ObjectInsert \"p\"", "ObjectInsert \"q\"", "ObjectMerge"}, {0}},
-        {"package t\na.b := 1\na.c := 2\np := a[input.k]", "t/p", NULL,
-         {"CallDynamic %0 %1 at \"g0\" \"t\" \"a\"", "g0.data.t.a.b", "g0.data.t.a.c"}, {0}},
-        {"package t\na.b := 1\na.c := 2\np contains x if a[x]", "t/p", NULL,
-         {"Call g0.data.t.a.b", "Call g0.data.t.a.c", "ArrayAppend"}, {"CallDynamic"}},
-        {"package t\np.a := 1\np.b := p.a + 1\np[x] := 7 if x := \"c\"\nq := p.b", "t/q", NULL,
-         {"g0.data.t.p/1:a", "g0.data.t.p/1:b"}, {0}},
+        {"package t\np := 1\nq := input.q",
+         "t",
+         NULL,
+         {"ObjectInsert \"p\"", "ObjectInsert \"q\"", "ObjectMerge"},
+         {0}},
+        {"package t\na.b := 1\na.c := 2\np := a[input.k]",
+         "t/p",
+         NULL,
+         {"CallDynamic %0 %1 at \"g0\" \"t\" \"a\"", "g0.data.t.a.b", "g0.data.t.a.c"},
+         {0}},
+        {"package t\na.b := 1\na.c := 2\np contains x if a[x]",
+         "t/p",
+         NULL,
+         {"Call g0.data.t.a.b", "Call g0.data.t.a.c", "ArrayAppend"},
+         {"CallDynamic"}},
+        {"package t\np.a := 1\np.b := p.a + 1\np[x] := 7 if x := \"c\"\nq := p.b",
+         "t/q",
+         NULL,
+         {"g0.data.t.p/1:a", "g0.data.t.p/1:b"},
+         {0}},
         {"package t\np := data.a[2]", "t/p", NULL, {"MakeNumberRef 2", "\"2\""}, {0}},
     };
     CHECK_ALL(cases);
@@ -106,22 +136,47 @@ static void data_refs(void **state) {
 static void with_modifiers(void **state) {
     (void)state;
     static const struct plan_case cases[] = {
-        {"package t\np := x if x := q with input as {\"a\": 1}\nq := input.a", "t/p", NULL,
-         {"%0 = With", "Call g0.data.t.q"}, {"g1."}},
-        {"package t\np := x if x := q with input.a.b as 1\nq := input.a", "t/p", NULL,
-         {"at \"a\" \"b\""}, {0}},
-        {"package t\np := x if x := q with data.t.r as 1\nq := r\nr := 2", "t/p", NULL,
-         {"%1 = With", "g1.data.t.q", "Dot %1 \"t\""}, {"data.t.r("}},
-        {"package t\np := x if x := q with count as 5\nq := count(input.a)", "t/p", NULL,
-         {"g1.data.t.q", "MakeNumberRef 5"}, {"Call count"}},
-        {"package t\np := x if x := q with count as f\nq := count(input.a)\nf(x) := x", "t/p", NULL,
-         {"g1.data.t.q", "data.t.f"}, {"Call count"}},
+        {"package t\np := x if x := q with input as {\"a\": 1}\nq := input.a",
+         "t/p",
+         NULL,
+         {"%0 = With", "Call g0.data.t.q"},
+         {"g1."}},
+        {"package t\np := x if x := q with input.a.b as 1\nq := input.a",
+         "t/p",
+         NULL,
+         {"at \"a\" \"b\""},
+         {0}},
+        {"package t\np := x if x := q with data.t.r as 1\nq := r\nr := 2",
+         "t/p",
+         NULL,
+         {"%1 = With", "g1.data.t.q", "Dot %1 \"t\""},
+         {"data.t.r("}},
+        {"package t\np := x if x := q with count as 5\nq := count(input.a)",
+         "t/p",
+         NULL,
+         {"g1.data.t.q", "MakeNumberRef 5"},
+         {"Call count"}},
+        {"package t\np := x if x := q with count as f\nq := count(input.a)\nf(x) := x",
+         "t/p",
+         NULL,
+         {"g1.data.t.q", "data.t.f"},
+         {"Call count"}},
         {"package t\np := [a, b] if {\n a := q with count as 5\n b := q with count as 5\n}\n"
-         "q := count(input.a)", "t/p", NULL, {"g1.data.t.q"}, {"g2."}},
-        {"package t\np := q if { n := input.n; q with count as n }\nq := count(input.a)", "t/p", NULL,
-         {"function g1.data.t.q(%0 %1 %2) %3\n"}, {0}},
-        {"package t\np contains x if some x in q with input as {\"a\": [1]}\nq := input.a", "t/p",
-         NULL, {"%0 = With", "ArrayAppend", "Scan"}, {0}},
+         "q := count(input.a)",
+         "t/p",
+         NULL,
+         {"g1.data.t.q"},
+         {"g2."}},
+        {"package t\np := q if { n := input.n; q with count as n }\nq := count(input.a)",
+         "t/p",
+         NULL,
+         {"function g1.data.t.q(%0 %1 %2) %3\n"},
+         {0}},
+        {"package t\np contains x if some x in q with input as {\"a\": [1]}\nq := input.a",
+         "t/p",
+         NULL,
+         {"%0 = With", "ArrayAppend", "Scan"},
+         {0}},
     };
     CHECK_ALL(cases);
 }
@@ -131,11 +186,17 @@ static void bodies(void **state) {
     static const struct plan_case cases[] = {
         {"package t\np if not input.a", "t/p", NULL, {"Not", "NotEqual"}, {0}},
         {"package t\np if not walk(input, [[\"a\"], 1])", "t/p", NULL, {"IsUndefined"}, {"Not\n"}},
-        {"package t\np if every x in input.a { x > 1 }", "t/p", NULL,
-         {"IsArray", "IsObject", "IsSet", "IsUndefined", "Call gt"}, {0}},
+        {"package t\np if every x in input.a { x > 1 }",
+         "t/p",
+         NULL,
+         {"IsArray", "IsObject", "IsSet", "IsUndefined", "Call gt"},
+         {0}},
         {"package t\np := [x | some x in input.a; x > 1]", "t/p", NULL, {"ArrayAppend"}, {0}},
-        {"package t\np := x if [x, {\"a\": 2}] = input.a", "t/p", NULL,
-         {"IsArray", "IsObject", "Len"}, {0}},
+        {"package t\np := x if [x, {\"a\": 2}] = input.a",
+         "t/p",
+         NULL,
+         {"IsArray", "IsObject", "Len"},
+         {0}},
     };
     CHECK_ALL(cases);
 }
@@ -144,7 +205,10 @@ static void queries(void **state) {
     (void)state;
     static const struct plan_case cases[] = {
         {"package t\np := 1", NULL, "x := data.t.p; y = x", {"Insert \"x\"", "Insert \"y\""}, {0}},
-        {"package t", NULL, "input.a[_]; z := [q | q := 1]", {"Insert \"z\""},
+        {"package t",
+         NULL,
+         "input.a[_]; z := [q | q := 1]",
+         {"Insert \"z\""},
          {"Insert \"q\"", "Insert \"$", "__local"}},
     };
     CHECK_ALL(cases);
@@ -153,9 +217,16 @@ static void queries(void **state) {
 static void errors(void **state) {
     (void)state;
     static const struct plan_case cases[] = {
-        {"package t\np := 1", "t/nope", NULL,
-         {"entrypoint \"t/nope\" does not refer to a rule or policy decision"}, {0}},
-        {"package t\np := internal.test_case([])", "t/p", NULL, {"t.rego:2", "internal.test_case"}, {0}},
+        {"package t\np := 1",
+         "t/nope",
+         NULL,
+         {"entrypoint \"t/nope\" does not refer to a rule or policy decision"},
+         {0}},
+        {"package t\np := internal.test_case([])",
+         "t/p",
+         NULL,
+         {"t.rego:2", "internal.test_case"},
+         {0}},
         /* Only what an entrypoint reaches is refused. */
         {"package t\nq := internal.test_case([])\np := 1", "t/p", NULL, {0}, {"not supported"}},
     };
@@ -208,8 +279,8 @@ static void templates(void **state) {
 
 static void plan_json(void **state) {
     (void)state;
-    const struct plan_case k = {"package t\np if { input.a + 1 == count(input.b) }", "t/p", NULL,
-                                {0}, {0}};
+    const struct plan_case k = {
+        "package t\np if { input.a + 1 == count(input.b) }", "t/p", NULL, {0}, {0}};
     struct run r;
     struct arena a;
     struct json *doc;
@@ -255,8 +326,8 @@ static void deep(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rules),   cmocka_unit_test(data_refs), cmocka_unit_test(with_modifiers),
-        cmocka_unit_test(bodies),  cmocka_unit_test(queries),   cmocka_unit_test(errors),
+        cmocka_unit_test(rules),     cmocka_unit_test(data_refs), cmocka_unit_test(with_modifiers),
+        cmocka_unit_test(bodies),    cmocka_unit_test(queries),   cmocka_unit_test(errors),
         cmocka_unit_test(templates), cmocka_unit_test(plan_json), cmocka_unit_test(deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,12 +71,27 @@ static int compare_items(const void *a, const void *b) {
     return term_compare(*(struct term *const *)a, *(struct term *const *)b);
 }
 
+static bool find_template(void *ctx, struct term *t) {
+    if (t->template_text.ptr) *(bool *)ctx = true;
+    return true;
+}
+
+/* Does a {{NAME}} stand in it? Then it stays even beside an equal element: what is dropped must not depend on a tenant's
+ * values, or the code would too. */
+static bool term_is_templated(struct term *t) {
+    bool found = false;
+    struct ast_visitor v = {.ctx = &found, .term = find_template};
+    ast_visit_term(t, &v);
+    return found;
+}
+
 struct term *set_from_list(struct arena *a, struct term_list list, struct loc loc) {
     struct term *t = term_new(a, TERM_SET, loc);
     if (list.n) qsort(list.items, list.n, sizeof(list.items[0]), compare_items);
     uint32_t n = 0;
     for (uint32_t i = 0; i < list.n; i++) {
-        if (n == 0 || !term_equal(list.items[n - 1], list.items[i])) {
+        bool templated = term_is_templated(list.items[i]) || (n && term_is_templated(list.items[n - 1]));
+        if (n == 0 || templated || !term_equal(list.items[n - 1], list.items[i])) {
             list.items[n++] = list.items[i];
         }
     }

@@ -1,5 +1,5 @@
-/* Says why a cycle of rules is only possible: which ref closes it, and what its variables must hold.
- * in: an uncertain edge. out: a phrase for the error. owns: nothing. */
+/* Says why a cycle of rules is only possible: which ref closes it, and what its variables must
+ * hold. in: an uncertain edge. out: a phrase for the error. owns: nothing. */
 #include "compiler/check/graph.h"
 
 enum { MAX_CONDITIONS = 2, MAX_MEMBERS = 5 };
@@ -54,7 +54,8 @@ static const char *type_word(const struct term *value) {
     }
 }
 
-/* The result part of a builtin's type is `any`, the word, or a union with either at its top level. */
+/* The result part of a builtin's type is `any`, the word, or a union with either at its top level.
+ */
 static bool may_return(const struct builtin *b, const struct term *value) {
     const char *result = strstr(b->type, ")->"), *word = type_word(value);
     if (!result) return true;
@@ -110,8 +111,7 @@ static struct str note_of(struct check_private *k, const struct dynamic_ref *d,
                     STR(", whose value isn't known at compile time"));
     case ORIGIN_COLLECTION: return collection_note(k, var, o->term);
     case ORIGIN_BUILTIN: return join(k, var, " is computed by ", str_of(o->builtin->name));
-    case ORIGIN_HEAD_KEY:
-        return join(k, var, " is a key of ", check_user_text(k, d->rule->path));
+    case ORIGIN_HEAD_KEY: return join(k, var, " is a key of ", check_user_text(k, d->rule->path));
     case ORIGIN_HEAD_ARG:
         return join(k, var, " is an argument of ", check_user_text(k, d->rule->path));
     }
@@ -120,8 +120,7 @@ static struct str note_of(struct check_private *k, const struct dynamic_ref *d,
 
 static struct str condition_text(struct check_private *k, const struct dynamic_ref *d,
                                  const struct condition *c) {
-    struct str text =
-        join(k, check_user_text(k, c->term), " is ", check_user_text(k, c->value));
+    struct str text = join(k, check_user_text(k, c->term), " is ", check_user_text(k, c->value));
     struct str note = note_of(k, d, c);
     return note.len ? join(k, join(k, text, " (", note), "", STR(")")) : text;
 }

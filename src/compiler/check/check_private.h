@@ -113,9 +113,9 @@ enum {
     VARS_SKIP_REF_HEAD = 1,
     VARS_SKIP_CALL_HEAD = 2, /* of operators, and of with targets and values */
     VARS_SKIP_OBJECT_KEYS = 4,
-    VARS_SKIP_CLOSURES = 8,  /* comprehensions, template strings, every bodies, not/and/or */
+    VARS_SKIP_CLOSURES = 8, /* comprehensions, template strings, every bodies, not/and/or */
     VARS_SKIP_SETS = 16,
-    VARS_PROMOTE = 32,       /* variables that implicit operands of not/and/or take from outside */
+    VARS_PROMOTE = 32, /* variables that implicit operands of not/and/or take from outside */
     VARS_ALL = 0,
     VARS_SAFETY = VARS_SKIP_CALL_HEAD | VARS_SKIP_CLOSURES,
     VARS_SAFETY_PROMOTE = VARS_SAFETY | VARS_PROMOTE,

@@ -1,5 +1,6 @@
 /* What several check stages need: errors, generated names, small questions about terms, walks.
- * in: trees of one compile. out: answers, new nodes in the compile's arena. owns: the text buffer. */
+ * in: trees of one compile. out: answers, new nodes in the compile's arena. owns: the text buffer.
+ */
 #include "compiler/ast/print.h"
 #include "compiler/check/check_private.h"
 #include <stdarg.h>
@@ -64,7 +65,9 @@ struct str check_user_text(struct check_private *k, const struct term *t) {
     return check_text(k, copy);
 }
 
-struct str shown_name(struct str var) { return var_is_wildcard(var) ? STR("_") : var; }
+struct str shown_name(struct str var) {
+    return var_is_wildcard(var) ? STR("_") : var;
+}
 
 struct str user_name(const struct check_private *k, struct str var) {
     const struct str *original = table_get(&k->c->check->rewritten_vars, var);
@@ -99,8 +102,7 @@ void check_init_local_gen(struct compile *c) {
 /* ---- Terms ---- */
 
 bool term_is_comprehension(const struct term *t) {
-    return t->kind == TERM_ARRAY_COMPR || t->kind == TERM_SET_COMPR ||
-           t->kind == TERM_OBJECT_COMPR;
+    return t->kind == TERM_ARRAY_COMPR || t->kind == TERM_SET_COMPR || t->kind == TERM_OBJECT_COMPR;
 }
 
 bool term_is_scalar(const struct term *t) {
@@ -169,8 +171,10 @@ bool body_is_true(const struct body *b) {
 }
 
 void body_append(struct check_private *k, struct body *b, struct expr *e) {
-    if (body_is_true(b)) b->items[0] = e;
-    else ARENA_PUSH(k->a, b, e);
+    if (body_is_true(b))
+        b->items[0] = e;
+    else
+        ARENA_PUSH(k->a, b, e);
 }
 
 struct expr *expr_true(struct check_private *k, struct loc loc) {

@@ -76,8 +76,10 @@ static struct kinds kinds_of(const struct rule_node *n) {
         const struct rule *r = n->rules.items[i];
         bool ground = ref_ground_len(r->path) == r->path->list.n;
         bool multi = rule_is_multi_value(r);
-        if (ground) s.ground = true;
-        else s.general = true;
+        if (ground)
+            s.ground = true;
+        else
+            s.general = true;
         *(multi ? &s.multi : &s.single) += 1;
         *(!multi && ground ? &s.complete : &s.partial) += 1;
         if (multi) *(ground ? &s.multi_set : &s.multi_object) += 1;
@@ -107,8 +109,10 @@ static void check_node(struct check_private *k, const struct rule_node *n) {
     struct kinds s = kinds_of(n);
     const struct rule *last = n->rules.items[n->rules.n - 1];
     struct rule_list inside = {0};
-    if (n->children.n && s.ground) rules_below(k, n, false, &inside);
-    else if (n->children.n && s.general) rules_below(k, n, true, &inside);
+    if (n->children.n && s.ground)
+        rules_below(k, n, false, &inside);
+    else if (n->children.n && s.general)
+        rules_below(k, n, true, &inside);
     if (inside.n) {
         report_extent(k, n, check_user_text(k, last->path), &inside);
     } else if ((s.multi && s.single) || s.arities_differ || (s.complete && s.partial) ||

@@ -1,7 +1,6 @@
-/* Binds refs and comprehensions inside terms to variables ahead of the expression: f(data.a) = 1 becomes
- * v = data.a; f(v) = 1. Also turns == of checked bodies into =.
- * in: safe bodies. out: bodies whose operands are variables, constants and collections of these.
- * owns: nothing. */
+/* Binds refs and comprehensions inside terms to variables ahead of the expression: f(data.a) = 1
+ * becomes v = data.a; f(v) = 1. Also turns == of checked bodies into =. in: safe bodies. out:
+ * bodies whose operands are variables, constants and collections of these. owns: nothing. */
 #include "compiler/check/check_private.h"
 
 struct dynamics {

@@ -22,7 +22,8 @@ struct origin_list {
     struct origin *items;
     uint32_t n, cap;
 };
-/* origins.c: of the variables of `ref`, which stands in body expression `at` of r. Terms are copies. */
+/* origins.c: of the variables of `ref`, which stands in body expression `at` of r. Terms are
+ * copies. */
 void origins_of(struct check_private *k, const struct rule *r, uint32_t at, const struct term *ref,
                 struct origin_list *out);
 
@@ -53,7 +54,7 @@ struct graph {
     struct {
         struct node *items;
         uint32_t n, cap;
-    } nodes; /* by module and place */
+    } nodes;            /* by module and place */
     struct table index; /* bytes of a rule's address → its node's number + 1 */
 };
 
@@ -69,12 +70,13 @@ struct narrowed_list {
     uint32_t n, cap;
 };
 void narrow_body(struct check_private *k, const struct body *b, struct narrowed_list *out);
-/* The refs that `ref` stands for where the bindings of expressions before `at` hold; itself at least. */
+/* The refs that `ref` stands for where the bindings of expressions before `at` hold; itself at
+ * least. */
 void narrow_ref(struct check_private *k, const struct narrowed_list *l, uint32_t at,
                 struct term *ref, struct term_list *out);
 
-/* ref selects rule whatever its variable terms hold. `positions` (may be NULL) gets the indexes of ref's
- * terms that must equal the rule's path for that. */
+/* ref selects rule whatever its variable terms hold. `positions` (may be NULL) gets the indexes of
+ * ref's terms that must equal the rule's path for that. */
 struct positions {
     uint32_t *items;
     uint32_t n, cap;
@@ -82,7 +84,8 @@ struct positions {
 bool ref_selects_rule(struct check_private *k, const struct term *ref, const struct rule *r,
                       const struct varset *bound, struct positions *positions);
 
-/* cause.c: " (… refers to … if …)" for an edge that is not certain. `named_rule`: say in which rule. */
+/* cause.c: " (… refers to … if …)" for an edge that is not certain. `named_rule`: say in which
+ * rule. */
 struct str dynamic_cause(struct check_private *k, const struct dynamic_ref *d,
                          const struct rule *target, bool named_rule);
 

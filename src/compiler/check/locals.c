@@ -1,5 +1,6 @@
 /* Gives every variable that :=, some, every or an argument declares a name unique in its rule.
- * in: rules with user names. out: rules with __localN__, c->check->rewritten_vars. owns: nothing. */
+ * in: rules with user names. out: rules with __localN__, c->check->rewritten_vars. owns: nothing.
+ */
 #include "compiler/check/locals.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,8 +32,7 @@ void locals_insert(struct locals *l, struct str name, struct str generated, enum
     struct local *v = ARENA_NEW(l->k->a, struct local);
     *v = (struct local){name, generated, l->statement, how, 1};
     table_set(&l->scope->locals, name, v);
-    if (!str_eq(name, generated))
-        table_set(&l->k->c->check->rewritten_vars, generated, &v->name);
+    if (!str_eq(name, generated)) table_set(&l->k->c->check->rewritten_vars, generated, &v->name);
 }
 
 static struct local *counted(const struct locals *l, struct str name) {
@@ -68,8 +68,12 @@ bool locals_declare(struct locals *l, struct str name, enum occurrence how, stru
     struct str shown = shown_name(name);
     switch (locals_here(l, name)) {
     case VAR_SEEN: locals_error(l, loc, "var %.*s referenced above", STR_FMT(shown)); return false;
-    case VAR_ASSIGNED: locals_error(l, loc, "var %.*s assigned above", STR_FMT(shown)); return false;
-    case VAR_DECLARED: locals_error(l, loc, "var %.*s declared above", STR_FMT(shown)); return false;
+    case VAR_ASSIGNED:
+        locals_error(l, loc, "var %.*s assigned above", STR_FMT(shown));
+        return false;
+    case VAR_DECLARED:
+        locals_error(l, loc, "var %.*s declared above", STR_FMT(shown));
+        return false;
     case VAR_ARG: locals_error(l, loc, "arg %.*s redeclared", STR_FMT(shown)); return false;
     case VAR_NEW: break;
     }
@@ -181,8 +185,10 @@ static void rename_builtin_names(struct locals *l, struct rule *r) {
     vars_of_body(k, VARS_SKIP_CALL_HEAD | VARS_SKIP_CLOSURES, &r->body, vars);
     bool any = false;
     for (uint32_t i = 0; i < vars->n; i++)
-        if (!builtin_find(vars->items[i].name)) varset_remove(vars, vars->items[i].name);
-        else any = true;
+        if (!builtin_find(vars->items[i].name))
+            varset_remove(vars, vars->items[i].name);
+        else
+            any = true;
     if (any) {
         struct var_walk w = {k, in_with};
         struct ast_visitor v = {.ctx = &w, .expr = with_vars};

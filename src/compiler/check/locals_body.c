@@ -100,8 +100,10 @@ static void locals_in_withs(struct locals *l, struct expr *e) {
 }
 
 static void locals_in_expr(struct locals *l, struct expr *e) {
-    if (e->kind == EXPR_TERM) locals_in_term(l, e->term);
-    else if (e->kind == EXPR_CALL) locals_in_list(l, &e->call);
+    if (e->kind == EXPR_TERM)
+        locals_in_term(l, e->term);
+    else if (e->kind == EXPR_CALL)
+        locals_in_list(l, &e->call);
     locals_in_withs(l, e);
 }
 
@@ -264,8 +266,10 @@ static void locals_in_operand(struct locals *l, struct body *b, bool explicit_bo
         return;
     }
     for (uint32_t i = 0; i < b->n; i++)
-        if (expr_is_assign(b->items[i])) locals_error(l, b->items[i]->loc, "%s", refusal);
-        else locals_in_statement(l, b->items[i]);
+        if (expr_is_assign(b->items[i]))
+            locals_error(l, b->items[i]->loc, "%s", refusal);
+        else
+            locals_in_statement(l, b->items[i]);
 }
 
 static void locals_in_logic(struct locals *l, struct expr *e) {
@@ -283,8 +287,10 @@ static bool locals_in_statement(struct locals *l, struct expr *e) {
     switch (e->kind) {
     case EXPR_TERM: locals_in_expr(l, e); return true;
     case EXPR_CALL:
-        if (expr_is_assign(e)) locals_in_assignment(l, e);
-        else locals_in_expr(l, e);
+        if (expr_is_assign(e))
+            locals_in_assignment(l, e);
+        else
+            locals_in_expr(l, e);
         return true;
     case EXPR_SOME: return locals_in_some(l, e);
     case EXPR_EVERY: return locals_in_every(l, e);

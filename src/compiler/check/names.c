@@ -62,10 +62,9 @@ static void check_import(struct check_private *k, const struct import_list *l, u
     for (uint32_t i = 0; i < at; i++) {
         if (!str_eq(import_name(&l->items[i]), import_name(&l->items[at]))) continue;
         struct str alias = l->items[i].alias;
-        check_recoverable(k, DIAG_COMPILE, l->items[at].loc,
-                          "import must not shadow import %.*s%s%.*s",
-                          STR_FMT(check_text(k, l->items[i].path)), alias.ptr ? " as " : "",
-                          STR_FMT(alias));
+        check_recoverable(
+            k, DIAG_COMPILE, l->items[at].loc, "import must not shadow import %.*s%s%.*s",
+            STR_FMT(check_text(k, l->items[i].path)), alias.ptr ? " as " : "", STR_FMT(alias));
         return;
     }
 }

@@ -1,6 +1,5 @@
-/* Works out constants that variables of refs can hold, so that `some r in ["a", "b"]; data[r].p` does not
- * depend on all of data.
- * in: bodies and refs. out: narrowed refs. owns: nothing. */
+/* Works out constants that variables of refs can hold, so that `some r in ["a", "b"]; data[r].p`
+ * does not depend on all of data. in: bodies and refs. out: narrowed refs. owns: nothing. */
 #include "compiler/check/graph.h"
 
 enum { MAX_REFS = 64 };
@@ -23,8 +22,7 @@ static struct term *member_of(const struct term *xs, const struct term *key) {
         if (term_equal(xs->list.items[i], key)) return xs->list.items[i];
     for (uint32_t i = 0; xs->kind == TERM_OBJECT && i + 1 < xs->list.n; i += 2)
         if (term_equal(xs->list.items[i], key)) return xs->list.items[i + 1];
-    if (xs->kind != TERM_ARRAY || key->kind != TERM_NUMBER || !key->text.len ||
-        key->text.len > 9)
+    if (xs->kind != TERM_ARRAY || key->kind != TERM_NUMBER || !key->text.len || key->text.len > 9)
         return NULL;
     uint32_t index = 0;
     for (size_t i = 0; i < key->text.len; i++) {
@@ -37,8 +35,7 @@ static struct term *member_of(const struct term *xs, const struct term *key) {
 static bool add_members(struct check_private *k, const struct term *xs, struct term_list *out) {
     if (xs->kind != TERM_ARRAY && xs->kind != TERM_SET && xs->kind != TERM_OBJECT) return false;
     uint32_t step = xs->kind == TERM_OBJECT ? 2 : 1;
-    for (uint32_t i = step - 1; i < xs->list.n; i += step)
-        ARENA_PUSH(k->a, out, xs->list.items[i]);
+    for (uint32_t i = step - 1; i < xs->list.n; i += step) ARENA_PUSH(k->a, out, xs->list.items[i]);
     return true;
 }
 

@@ -44,8 +44,7 @@ static const struct builtin *producer_of(const struct source *s, struct str var)
 static struct term *collection_of(const struct source *s, struct term *t) {
     for (uint32_t i = 0; t && t->kind == TERM_VAR && i <= s->n_before; i++)
         t = binding_of(s, t->text);
-    bool collection =
-        t && (t->kind == TERM_ARRAY || t->kind == TERM_SET || t->kind == TERM_OBJECT);
+    bool collection = t && (t->kind == TERM_ARRAY || t->kind == TERM_SET || t->kind == TERM_OBJECT);
     return collection && term_is_constant(t) ? t : NULL;
 }
 

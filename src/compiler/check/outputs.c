@@ -7,8 +7,7 @@ enum {
     VARS_UNIFIED = VARS_SKIP_CLOSURES | VARS_SKIP_OBJECT_KEYS | VARS_SKIP_REF_HEAD,
 };
 
-static bool term_is_safe(struct check_private *k, const struct term *t,
-                         const struct varset *safe) {
+static bool term_is_safe(struct check_private *k, const struct term *t, const struct varset *safe) {
     struct varset *vars = varset_take(&k->pool);
     vars_of_term(k, VARS_SAFETY, t, vars);
     bool ok = varset_within(vars, safe);
@@ -124,8 +123,10 @@ static bool is_source(struct unifier *u, const struct term *t) {
 }
 
 static void unify_var(struct unifier *u, const struct term *a, const struct term *b) {
-    if (b->kind == TERM_VAR) unify_vars(u, a->text, b->text);
-    else if (b->kind == TERM_ARRAY || b->kind == TERM_OBJECT) unify_var_with_all(u, a, b);
+    if (b->kind == TERM_VAR)
+        unify_vars(u, a->text, b->text);
+    else if (b->kind == TERM_ARRAY || b->kind == TERM_OBJECT)
+        unify_var_with_all(u, a, b);
     else if (b->kind == TERM_REF || b->kind == TERM_CALL) {
         if (is_source(u, b)) mark_safe(u, a->text);
     } else {
@@ -244,8 +245,7 @@ static void outputs_of_call(struct check_private *k, const struct expr *e,
 static bool withs_are_safe(struct check_private *k, const struct expr *e,
                            const struct varset *safe) {
     struct varset *vars = varset_take(&k->pool);
-    for (uint32_t i = 0; i < e->with.n; i++)
-        vars_of_with(k, VARS_SAFETY, &e->with.items[i], vars);
+    for (uint32_t i = 0; i < e->with.n; i++) vars_of_with(k, VARS_SAFETY, &e->with.items[i], vars);
     bool ok = varset_within(vars, safe);
     varset_put(&k->pool, vars);
     return ok;
@@ -260,8 +260,10 @@ void outputs_of_expr(struct check_private *k, const struct expr *e, const struct
         outputs_of_withs(k, e, safe, into);
         return;
     case EXPR_CALL:
-        if (expr_is_eq(e)) outputs_of_eq(k, e, safe, into);
-        else outputs_of_call(k, e, safe, into);
+        if (expr_is_eq(e))
+            outputs_of_eq(k, e, safe, into);
+        else
+            outputs_of_call(k, e, safe, into);
         return;
     case EXPR_EVERY: outputs_of_term(k, e->domain, safe, into); return;
     case EXPR_SOME:

@@ -1,6 +1,6 @@
-/* Void builtins must not be used as values; print() is erased, or its operands wrapped in comprehensions
- * so that an undefined one does not end the body.
- * in: bodies without template strings. out: print gone or internal.print([{…}]). owns: nothing. */
+/* Void builtins must not be used as values; print() is erased, or its operands wrapped in
+ * comprehensions so that an undefined one does not end the body. in: bodies without template
+ * strings. out: print gone or internal.print([{…}]). owns: nothing. */
 #include "compiler/check/check_private.h"
 
 /* ---- Void calls ---- */
@@ -9,8 +9,7 @@ static bool void_call(void *ctx, struct term *t) {
     struct check_private *k = ctx;
     const struct builtin *b = t->kind == TERM_CALL ? ref_builtin(t->list.items[0]) : NULL;
     if (b && b->is_void)
-        diag_add(&k->c->diags, DIAG_TYPE, t->loc, "%.*s used as value",
-                 STR_FMT(check_text(k, t)));
+        diag_add(&k->c->diags, DIAG_TYPE, t->loc, "%.*s used as value", STR_FMT(check_text(k, t)));
     return true;
 }
 
@@ -27,7 +26,6 @@ void check_void_calls(struct compile *c) {
 /* ---- Erasing ---- */
 
 static bool is_print(const struct expr *e) { return call_is(e, "print"); }
-
 
 static void erase_in_body(struct check_private *k, struct body *b) {
     uint32_t n = 0;
@@ -143,12 +141,12 @@ static bool operand_is_bound(struct prints *p, const struct term *t, const struc
     return ok;
 }
 
-/* print(x, y) becomes internal.print([{a | a = x}, {b | b = y}]). False when an operand is not bound. */
+/* print(x, y) becomes internal.print([{a | a = x}, {b | b = y}]). False when an operand is not
+ * bound. */
 static bool wrap_print(struct prints *p, struct expr *e, const struct varset *safe) {
     struct arena *a = p->k->a;
     bool ok = true;
-    for (uint32_t i = 1; i < e->call.n; i++)
-        ok = operand_is_bound(p, e->call.items[i], safe) && ok;
+    for (uint32_t i = 1; i < e->call.n; i++) ok = operand_is_bound(p, e->call.items[i], safe) && ok;
     if (!ok) return false;
     struct term *list = term_new(a, TERM_ARRAY, e->loc);
     for (uint32_t i = 1; i < e->call.n; i++) {

@@ -1,5 +1,6 @@
 /* Takes a query through the stages that bodies of rules go through, and OPA's in its order.
- * in: the parsed query, checked modules. out: c->query ready for types and planning. owns: nothing. */
+ * in: the parsed query, checked modules. out: c->query ready for types and planning. owns: nothing.
+ */
 #include "compiler/check/check_private.h"
 
 static void resolve(struct check_private *k, struct body *b) {
@@ -30,12 +31,18 @@ static bool take_local_name(void *ctx, struct term *t) {
 
 void check_query(struct compile *c) {
     static void (*const stages[])(struct check_private *, struct body *) = {
-        overrides,          resolve,
-        rewrite_locals_in_query, rewrite_templates_in_query,
-        void_calls_in_body, rewrite_print_in_query,
-        expr_terms,         comprehension_terms,
-        with_values,        undefined_functions_in_body,
-        safety_of_query,    dynamic_terms,
+        overrides,
+        resolve,
+        rewrite_locals_in_query,
+        rewrite_templates_in_query,
+        void_calls_in_body,
+        rewrite_print_in_query,
+        expr_terms,
+        comprehension_terms,
+        with_values,
+        undefined_functions_in_body,
+        safety_of_query,
+        dynamic_terms,
     };
     struct check_private *k = c->check->priv;
     if (!c->request->query.ptr) return;

@@ -1,12 +1,11 @@
-/* Builds the graph of rules and the rules their refs may select; finds cycles; sorts rules by dependency.
- * in: flat bodies and the rule tree. out: rego_recursion_error, c->check->sorted. owns: nothing. */
+/* Builds the graph of rules and the rules their refs may select; finds cycles; sorts rules by
+ * dependency. in: flat bodies and the rule tree. out: rego_recursion_error, c->check->sorted. owns:
+ * nothing. */
 #include "compiler/check/graph.h"
 
 /* ---- Building ---- */
 
-static struct str key_of(struct rule *const *r) {
-    return (struct str){(const char *)r, sizeof *r};
-}
+static struct str key_of(struct rule *const *r) { return (struct str){(const char *)r, sizeof *r}; }
 
 static uint32_t number_of(const struct graph *g, struct rule *r) {
     return (uint32_t)(uintptr_t)table_get(&g->index, key_of(&r)) - 1;
@@ -29,8 +28,8 @@ struct builder {
     struct narrowed_list narrowed;
     bool is_narrowed; /* `narrowed` was worked out */
     struct varset *bound;
-    uint32_t bound_at;   /* expression that `bound` belongs to, + 1 */
-    uint32_t *edge_of;   /* by node: its edge's index + 1 */
+    uint32_t bound_at; /* expression that `bound` belongs to, + 1 */
+    uint32_t *edge_of; /* by node: its edge's index + 1 */
 };
 
 static void add_edge(struct builder *b, uint32_t to, struct dynamic_ref *cause) {
@@ -174,8 +173,10 @@ static void tarjan_step(struct tarjan *t) {
         return;
     }
     uint32_t to = node->edges.items[t->next_edge[n]++].to;
-    if (!t->number[to]) tarjan_enter(t, to);
-    else if (t->open[to] && t->number[to] < t->low[n]) t->low[n] = t->number[to];
+    if (!t->number[to])
+        tarjan_enter(t, to);
+    else if (t->open[to] && t->number[to] < t->low[n])
+        t->low[n] = t->number[to];
 }
 
 static void find_components(struct check_private *k) {
@@ -239,8 +240,7 @@ static struct str cause_of(struct check_private *k, const struct cycle *c) {
     for (uint32_t i = 0; i < c->n; i++) {
         uint32_t to = c->nodes[(i + 1) % c->n];
         const struct edge *e = edge_to(&k->graph->nodes.items[c->nodes[i]], to);
-        if (e && e->cause)
-            return dynamic_cause(k, e->cause, k->graph->nodes.items[to].rule, i > 0);
+        if (e && e->cause) return dynamic_cause(k, e->cause, k->graph->nodes.items[to].rule, i > 0);
     }
     return STR("");
 }
@@ -257,9 +257,8 @@ static void report_cycle(struct check_private *k, uint32_t start) {
     struct str name = check_user_text(k, nodes[start].rule->path), path = STR("");
     for (uint32_t i = 0; i < c.n; i++) {
         size_t len;
-        const char *text =
-            arena_printf(k->a, &len, "%.*s%.*s -> ", STR_FMT(path),
-                         STR_FMT(check_user_text(k, nodes[c.nodes[i]].rule->path)));
+        const char *text = arena_printf(k->a, &len, "%.*s%.*s -> ", STR_FMT(path),
+                                        STR_FMT(check_user_text(k, nodes[c.nodes[i]].rule->path)));
         path = (struct str){text, len};
     }
     diag_add(&k->c->diags, DIAG_RECURSION, nodes[start].rule->loc,

@@ -89,12 +89,10 @@ static void resolve_list(struct resolver *r, struct term_list *l) {
 static void resolve_ref(struct resolver *r, struct term *t) {
     struct term *head = t->list.items[0];
     struct global *g = head->kind == TERM_VAR ? global_of(r, head) : NULL;
-    for (uint32_t i = head->kind == TERM_VAR; i < t->list.n; i++)
-        resolve_term(r, t->list.items[i]);
+    for (uint32_t i = head->kind == TERM_VAR; i < t->list.n; i++) resolve_term(r, t->list.items[i]);
     if (!g) return;
     struct term *spliced = use_global(r, g, head->loc);
-    for (uint32_t i = 1; i < t->list.n; i++)
-        ARENA_PUSH(r->k->a, &spliced->list, t->list.items[i]);
+    for (uint32_t i = 1; i < t->list.n; i++) ARENA_PUSH(r->k->a, &spliced->list, t->list.items[i]);
     t->list = spliced->list;
 }
 

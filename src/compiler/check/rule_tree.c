@@ -11,8 +11,7 @@ void rule_set_path(struct check_private *k, struct rule *r) {
         struct term *path = term_copy(k->a, r->module->package);
         const struct term_list *ref = &r->head->ref->list;
         path->loc = r->head->ref->loc;
-        ARENA_PUSH(k->a, &path->list,
-                   term_string(k->a, ref->items[0]->text, ref->items[0]->loc));
+        ARENA_PUSH(k->a, &path->list, term_string(k->a, ref->items[0]->text, ref->items[0]->loc));
         for (uint32_t i = 1; i < ref->n; i++)
             ARENA_PUSH(k->a, &path->list, term_copy(k->a, ref->items[i]));
         r->path = path;

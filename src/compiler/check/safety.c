@@ -1,6 +1,6 @@
-/* Orders bodies so that every expression's inputs are bound before it, and reports variables that nothing
- * can bind.
- * in: flat bodies. out: reordered bodies, rego_unsafe_var_error. owns: nothing. */
+/* Orders bodies so that every expression's inputs are bound before it, and reports variables that
+ * nothing can bind. in: flat bodies. out: reordered bodies, rego_unsafe_var_error. owns: nothing.
+ */
 #include "compiler/check/check_private.h"
 #include <stdlib.h>
 
@@ -46,8 +46,8 @@ struct ordering {
     struct unsafe_list *lists; /* entry i belongs to expression i */
 };
 
-/* Variables bound by the body itself that closures in e mention; false: e would close over what only e
- * binds, so it has to wait. */
+/* Variables bound by the body itself that closures in e mention; false: e would close over what
+ * only e binds, so it has to wait. */
 static bool closure_needs(struct ordering *o, const struct expr *e, const struct varset *outputs,
                           struct varset *needs) {
     struct varset *closed = varset_take(&o->k->pool);
@@ -116,8 +116,7 @@ static void reorder_closure(struct closures *c, const struct varset *terms, stru
         varset_update(bound, c->globals);
         varset_update(missing, terms);
         varset_subtract(missing, bound);
-        if (missing->live)
-            varset_update(unsafe_of(c->k, c->unsafe, c->current), missing);
+        if (missing->live) varset_update(unsafe_of(c->k, c->unsafe, c->current), missing);
         varset_put(&c->k->pool, missing);
         varset_put(&c->k->pool, bound);
     }
@@ -169,7 +168,8 @@ static void reorder_closures(struct check_private *k, const struct varset *globa
     varset_put(&k->pool, c.globals);
 }
 
-/* Reorders *b and its closures; what cannot be made safe is added to `unsafe` and *b stays as it is. */
+/* Reorders *b and its closures; what cannot be made safe is added to `unsafe` and *b stays as it
+ * is. */
 static void reorder(struct check_private *k, const struct varset *globals, struct body *b,
                     struct unsafe_list *unsafe) {
     struct unsafe_list own = {0};
@@ -234,8 +234,7 @@ static bool is_future_keyword(struct str name) {
     return false;
 }
 
-static void report_var(struct check_private *k, struct str name, struct loc loc,
-                       struct str scope) {
+static void report_var(struct check_private *k, struct str name, struct loc loc, struct str scope) {
     if (is_future_keyword(name))
         diag_add(&k->c->diags, DIAG_UNSAFE, loc,
                  "var %.*s is unsafe%.*s (hint: `import future.keywords.%.*s` to import a future "

@@ -1,5 +1,5 @@
-/* Rewrites $"…{x}…" into internal.template_string(["…", {x}, "…"]): undefined parts become empty sets.
- * in: bodies with renamed locals. out: no template string is left. owns: nothing. */
+/* Rewrites $"…{x}…" into internal.template_string(["…", {x}, "…"]): undefined parts become empty
+ * sets. in: bodies with renamed locals. out: no template string is left. owns: nothing. */
 #include "compiler/check/check_private.h"
 
 struct templates {
@@ -58,8 +58,7 @@ static struct term *capture_part(struct templates *t, struct term *x, const stru
 static struct term *part_term(struct templates *t, struct expr *part) {
     if (part->kind == EXPR_TERM) return part->term;
     if (part->kind != EXPR_CALL) {
-        diag_add(&t->k->c->diags, DIAG_COMPILE, part->loc,
-                 "unexpected template-string expression");
+        diag_add(&t->k->c->diags, DIAG_COMPILE, part->loc, "unexpected template-string expression");
         return NULL;
     }
     const struct builtin *b = ref_builtin(part->call.items[0]);

@@ -1,6 +1,6 @@
-/* Flattens expressions: calls inside terms, collections that refs start from and comprehension heads get
- * variables of their own.
- * in: bodies without := and template strings. out: flat bodies. owns: nothing. */
+/* Flattens expressions: calls inside terms, collections that refs start from and comprehension
+ * heads get variables of their own. in: bodies without := and template strings. out: flat bodies.
+ * owns: nothing. */
 #include "compiler/check/check_private.h"
 
 struct flatten {
@@ -72,8 +72,8 @@ static struct term *flatten_term(struct flatten *f, struct term *t, struct body 
 
 /* ---- Expressions ---- */
 
-/* Generated expressions run under the modifiers of the one they come from. The list is shared on purpose:
- * a modifier's value is then hoisted once (check_rewrite_with_values). */
+/* Generated expressions run under the modifiers of the one they come from. The list is shared on
+ * purpose: a modifier's value is then hoisted once (check_rewrite_with_values). */
 static void share_with(const struct expr *e, struct body *generated) {
     for (uint32_t i = 0; e->with.n && i < generated->n; i++) generated->items[i]->with = e->with;
 }

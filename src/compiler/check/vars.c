@@ -13,8 +13,10 @@ static void vars_of_list(struct check_private *k, unsigned flags, const struct t
 static void vars_of_call(struct check_private *k, unsigned flags, const struct term_list *call,
                          struct varset *into) {
     const struct term *op = call->items[0];
-    if (!(flags & VARS_SKIP_CALL_HEAD)) vars_of_term(k, flags, op, into);
-    else if (op->kind == TERM_REF) vars_of_list(k, flags, &op->list, 1, into);
+    if (!(flags & VARS_SKIP_CALL_HEAD))
+        vars_of_term(k, flags, op, into);
+    else if (op->kind == TERM_REF)
+        vars_of_list(k, flags, &op->list, 1, into);
     vars_of_list(k, flags, call, 1, into);
 }
 
@@ -66,8 +68,10 @@ void vars_of_with(struct check_private *k, unsigned flags, const struct with *w,
         return;
     }
     if (w->target->kind == TERM_REF) vars_of_list(k, flags, &w->target->list, 1, into);
-    if (w->value->kind == TERM_REF) vars_of_list(k, flags, &w->value->list, 1, into);
-    else vars_of_term(k, flags, w->value, into);
+    if (w->value->kind == TERM_REF)
+        vars_of_list(k, flags, &w->value->list, 1, into);
+    else
+        vars_of_term(k, flags, w->value, into);
 }
 
 /* The bodies of not, and, or: promoted, skipped or entered. */
@@ -191,7 +195,8 @@ void vars_declared(struct check_private *k, const struct body *b, struct varset 
 
 /* ---- Variables that an implicit operand takes from the enclosing body ---- */
 
-/* Bound by an equality of the body, given that what no equality has as a side comes from outside. */
+/* Bound by an equality of the body, given that what no equality has as a side comes from outside.
+ */
 static void bound_by_equalities(struct check_private *k, const struct body *b,
                                 const struct varset *all, struct varset *bound) {
     struct varset *safe = varset_take(&k->pool), *out = varset_take(&k->pool);
@@ -236,8 +241,10 @@ static void promoted_vars(struct check_private *k, const struct body *b, struct 
         vars_of_expr(k, VARS_SAFETY, b->items[i], here);
         for (uint32_t j = 0; j < here->n; j++) {
             struct str name = here->items[j].name;
-            if (varset_has(all, name)) varset_remove(once, name);
-            else varset_add(once, name);
+            if (varset_has(all, name))
+                varset_remove(once, name);
+            else
+                varset_add(once, name);
             varset_add(all, name);
         }
     }

@@ -62,8 +62,10 @@ static struct varset_item *insert(struct varset *s, struct str name) {
         struct varset_item item = {.name = name};
         ARENA_PUSH(s->arena, s, item);
         at = s->n - 1;
-        if (s->n > SCAN_MAX && s->n * 2 > s->index_cap) reindex(s);
-        else if (s->index_cap) *slot_of(s, name) = s->n;
+        if (s->n > SCAN_MAX && s->n * 2 > s->index_cap)
+            reindex(s);
+        else if (s->index_cap)
+            *slot_of(s, name) = s->n;
     }
     if (!s->items[at].live) {
         s->items[at].live = true;
@@ -74,7 +76,9 @@ static struct varset_item *insert(struct varset *s, struct str name) {
 
 void varset_add(struct varset *s, struct str name) { insert(s, name); }
 
-void varset_add_at(struct varset *s, struct str name, struct loc loc) { insert(s, name)->loc = loc; }
+void varset_add_at(struct varset *s, struct str name, struct loc loc) {
+    insert(s, name)->loc = loc;
+}
 
 void varset_remove(struct varset *s, struct str name) {
     uint32_t at = find(s, name);

@@ -1,5 +1,6 @@
 /* Checks `with` targets and hoists values that have to be evaluated.
- * in: flat bodies. out: with values that are variables, constants or function names. owns: nothing. */
+ * in: flat bodies. out: with values that are variables, constants or function names. owns: nothing.
+ */
 #include "compiler/check/check_private.h"
 
 struct withs {
@@ -17,7 +18,8 @@ static bool is_plain_name(const struct term *t) {
     return t->kind == TERM_VAR || t->kind == TERM_REF;
 }
 
-/* A function may be replaced by a rule, a function or a builtin, none of which is evaluated here. */
+/* A function may be replaced by a rule, a function or a builtin, none of which is evaluated here.
+ */
 static bool names_function(struct withs *w, const struct term *value) {
     if (value->kind == TERM_REF && rule_tree_find(w->k->c->check->rule_tree, value)) return true;
     return is_plain_name(value) && ref_builtin(value);

@@ -54,7 +54,8 @@ static bool is_ref_text(struct str s) {
 static bool has_base_data(const struct planner *p, const struct term *ref) {
     const struct json *at = p->c->request->data;
     for (uint32_t i = 1; at && i < ref->list.n; i++)
-        at = ref->list.items[i]->kind == TERM_STRING ? json_get(at, ref->list.items[i]->text) : NULL;
+        at =
+            ref->list.items[i]->kind == TERM_STRING ? json_get(at, ref->list.items[i]->text) : NULL;
     return at != NULL;
 }
 
@@ -82,8 +83,8 @@ static uint32_t emit_binding(struct planner *p) {
 
 static void plan_entrypoint(struct planner *p, struct str name) {
     struct entrypoint *e = ARENA_NEW(p->a, struct entrypoint);
-    struct term *ref = is_ref_text(name) ? parse_ref(p->a, STR(""), name, &p->c->diags)
-                                         : ref_of_path(p, name);
+    struct term *ref =
+        is_ref_text(name) ? parse_ref(p->a, STR(""), name, &p->c->diags) : ref_of_path(p, name);
     if (!ref) return;
     if (!is_entrypoint(p, ref)) {
         diag_add(&p->c->diags, DIAG_COMPILE, (struct loc){0},
@@ -96,8 +97,7 @@ static void plan_entrypoint(struct planner *p, struct str name) {
     struct operand value = plan_ref(p, ref);
     e->result_local = emit_target(p, STMT_ASSIGN_VAR, value, NONE);
     uint32_t binding = emit_binding(p);
-    emit_to(p, STMT_OBJECT_INSERT, binding, op_string(p, STR("result")),
-            op_local(e->result_local));
+    emit_to(p, STMT_OBJECT_INSERT, binding, op_string(p, STR("result")), op_local(e->result_local));
     emit_check(p, STMT_RESULT_SET_ADD, op_local(binding), NONE);
     e->n_locals = p->next_local;
 }

@@ -1,6 +1,6 @@
 /* Calls: builtins, functions, relations, and their replacements by `with`.
- * in: call expressions, with or without an output operand. out: CALL statements and the unification
- * of their results. owns: nothing (arena). */
+ * in: call expressions, with or without an output operand. out: CALL statements and the
+ * unification of their results. owns: nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
 static const struct operand NONE;
@@ -37,7 +37,7 @@ static bool find_replacement(struct planner *p, const struct mock *m, struct cal
     return out->func || out->builtin;
 }
 
-static bool find_callee(struct planner *p, const struct term *operator, struct callee *out) {
+static bool find_callee(struct planner *p, const struct term *operator, struct callee * out) {
     struct str name = ref_dotted(p->a, operator);
     struct trie_node *n = trie_lookup(p, operator);
     const struct builtin *b = n ? NULL : builtin_find(name);
@@ -55,7 +55,8 @@ static bool find_callee(struct planner *p, const struct term *operator, struct c
 static bool use_builtin(struct planner *p, const struct builtin *b) {
     struct plan *plan = p->plan;
     if (b->place == BUILTIN_LATER) {
-        diag_add(&p->c->diags, DIAG_UNSUPPORTED, p->loc, "builtin %s is not supported yet", b->name);
+        diag_add(&p->c->diags, DIAG_UNSUPPORTED, p->loc, "builtin %s is not supported yet",
+                 b->name);
         return false;
     }
     for (uint32_t i = 0; i < plan->builtins.n; i++)
@@ -121,7 +122,7 @@ void plan_call(struct planner *p, const struct expr *e) {
         plan_unify(p, operands[0], operands[1]);
         return;
     }
-    if (!find_callee(p, operator, &f)) {
+    if (!find_callee(p, operator, & f)) {
         diag_add(&p->c->diags, DIAG_TYPE, p->loc, "undefined function %.*s", STR_FMT(name));
         return;
     }

@@ -1,5 +1,5 @@
-/* Finds functions that call themselves. The checks have refused recursive rules, but rules that share a path are one
- * function here, which may call itself although no rule recurses.
+/* Finds functions that call themselves. The checks have refused recursive rules, but rules that
+ * share a path are one function here, which may call itself although no rule recurses.
  * in: all planned functions. out: errors. owns: nothing (arena). */
 #include "compiler/plan/plan_private.h"
 

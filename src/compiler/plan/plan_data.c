@@ -1,6 +1,6 @@
 /* Refs into data: virtual documents (rules) and base documents as one tree.
- * in: refs that start with data. out: calls of rules, reads of base data, merged extents.
- * owns: nothing (arena). */
+ * in: refs that start with data. out: calls of rules, reads of base data, merged extents. owns:
+ * nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
 static const struct operand NONE;
@@ -15,7 +15,8 @@ static bool is_integer(const struct term *t) {
     return true;
 }
 
-/* data.x[2] finds item 2 of an array, or the member "2" of an object, as paths into OPA's store do. */
+/* data.x[2] finds item 2 of an array, or the member "2" of an object, as paths into OPA's store do.
+ */
 static struct operand plan_base_item(struct planner *p, struct operand from,
                                      const struct term *key) {
     uint32_t target = new_local(p);
@@ -57,8 +58,7 @@ static uint32_t virtual_extent(struct planner *p, const struct trie_node *n) {
         if (!child || is_left_out(child)) continue;
         struct operand key = op_string(p, child->key);
         struct block *outer = child->rules.n ? block_enter(p) : p->curr;
-        uint32_t value =
-            child->rules.n ? emit_rule_call(p, child) : virtual_extent(p, child);
+        uint32_t value = child->rules.n ? emit_rule_call(p, child) : virtual_extent(p, child);
         emit_to(p, STMT_OBJECT_INSERT, target, key, op_local(value));
         p->curr = outer;
     }
@@ -109,8 +109,7 @@ static uint32_t count_rules(const struct node_list *l) {
 /* Whether every path that ref can name ends, after the same number of keys (*end), in rules; those
  * are in *nodes. DISPATCH_BASE: no rule can be named at all. */
 static enum dispatch find_dispatch(struct planner *p, const struct trie_node *root,
-                                   const struct term *ref, struct node_list *nodes,
-                                   uint32_t *end) {
+                                   const struct term *ref, struct node_list *nodes, uint32_t *end) {
     bool computed = false;
     *nodes = (struct node_list){0};
     ARENA_PUSH(p->a, nodes, (struct trie_node *)root);
@@ -140,13 +139,13 @@ static void emit_call_dynamic(struct planner *p, const struct term *ref, uint32_
     s->target = target;
     push_default_args(p, &s->args);
     ARENA_PUSH(p->a, &s->path, op_string(p, (struct str){generation, len}));
-    for (uint32_t i = 1; i < end; i++)
-        ARENA_PUSH(p->a, &s->path, plan_term(p, ref->list.items[i]));
+    for (uint32_t i = 1; i < end; i++) ARENA_PUSH(p->a, &s->path, plan_term(p, ref->list.items[i]));
     ARENA_PUSH(p->a, p->curr, s);
 }
 
-/* The call, or the base document where no function has that path. The emitter takes a call that is found but
- * undefined out of four blocks, as OPA's does: both alternatives', the choice's, `found` and the current one. */
+/* The call, or the base document where no function has that path. The emitter takes a call that is
+ * found but undefined out of four blocks, as OPA's does: both alternatives', the choice's, `found`
+ * and the current one. */
 static struct operand plan_dispatch(struct planner *p, const struct term *ref, uint32_t end,
                                     const struct node_list *nodes) {
     for (uint32_t i = 0; i < nodes->n; i++) plan_function(p, nodes->items[i]);
@@ -266,8 +265,7 @@ static struct operand plan_any_key(struct planner *p, const struct trie_node *vi
 static struct operand plan_named_key(struct planner *p, const struct trie_node *virtual,
                                      const struct term *ref, uint32_t index) {
     const struct term *key = ref->list.items[index];
-    struct trie_node *child =
-        key->kind == TERM_STRING ? trie_child(p, virtual, key->text) : NULL;
+    struct trie_node *child = key->kind == TERM_STRING ? trie_child(p, virtual, key->text) : NULL;
     if (!child || !child->rules.n) return data_step(p, child, ref, index + 1);
     if (trie_arity(child)) {
         emit_break(p, 0); /* a function is no value */
@@ -293,8 +291,7 @@ struct operand plan_ref_data(struct planner *p, const struct term *ref) {
     struct node_list nodes;
     uint32_t end = 0;
     if (!root) return plan_base(p, ref, ref->list.n);
-    enum dispatch d =
-        p->env->n_params ? DISPATCH_NO : find_dispatch(p, root, ref, &nodes, &end);
+    enum dispatch d = p->env->n_params ? DISPATCH_NO : find_dispatch(p, root, ref, &nodes, &end);
     if (d == DISPATCH_CALL) return plan_dispatch(p, ref, end, &nodes);
     if (d == DISPATCH_BASE) return plan_base(p, ref, ref->list.n);
     return data_step(p, root, ref, 1);

@@ -2,17 +2,21 @@
  * in: the planner's state and operands. out: statements in p->curr. owns: nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
-struct operand op_local(uint32_t local) { return (struct operand){OPERAND_LOCAL, local}; }
+struct operand op_local(uint32_t local) {
+    return (struct operand){OPERAND_LOCAL, local};
+}
 
-struct operand op_bool(bool b) { return (struct operand){OPERAND_BOOL, b}; }
+struct operand op_bool(bool b) {
+    return (struct operand){OPERAND_BOOL, b};
+}
 
 struct operand op_string(struct planner *p, struct str text) {
     return (struct operand){OPERAND_STRING, plan_string(p->plan, text, (struct str){0}, false)};
 }
 
 struct operand op_text(struct planner *p, const struct term *t) {
-    return (struct operand){OPERAND_STRING, plan_string(p->plan, t->text, t->template_text,
-                                                        t->kind == TERM_NUMBER)};
+    return (struct operand){
+        OPERAND_STRING, plan_string(p->plan, t->text, t->template_text, t->kind == TERM_NUMBER)};
 }
 
 uint32_t new_local(struct planner *p) { return p->next_local++; }
@@ -95,7 +99,9 @@ void emit_int(struct planner *p, enum stmt_kind kind, uint32_t target, int64_t i
 
 void emit_break(struct planner *p, uint32_t index) { emit(p, STMT_BREAK)->integer = index; }
 
-struct block *block_new(struct planner *p) { return ARENA_NEW(p->a, struct block); }
+struct block *block_new(struct planner *p) {
+    return ARENA_NEW(p->a, struct block);
+}
 
 struct block *block_enter(struct planner *p) {
     struct block *outer = p->curr, *inner = block_new(p);

@@ -1,6 +1,6 @@
 /* Bodies and expressions other than calls and `with`.
- * in: checked, safely ordered bodies. out: statements that break where an expression does not hold.
- * owns: nothing (arena). */
+ * in: checked, safely ordered bodies. out: statements that break where an expression does not
+ * hold. owns: nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
 static const struct operand NONE;

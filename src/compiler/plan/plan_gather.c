@@ -11,8 +11,7 @@ static void insert_make_array(struct planner *p, const struct gather *g) {
     struct stmt *make = stmt_make(p, STMT_MAKE_ARRAY);
     make->target = g->array;
     ARENA_PUSH(p->a, g->block, make);
-    for (uint32_t i = g->block->n - 1; i > g->at; i--)
-        g->block->items[i] = g->block->items[i - 1];
+    for (uint32_t i = g->block->n - 1; i > g->at; i--) g->block->items[i] = g->block->items[i - 1];
     g->block->items[g->at] = make;
 }
 
@@ -25,8 +24,7 @@ static struct operand name_value(const struct planner *p, struct str name) {
 void gather_add(struct planner *p, const struct gather *g, struct operand value) {
     uint32_t n = g->names.n + (value.kind != OPERAND_NONE);
     if (n == 1) {
-        struct operand only =
-            g->names.n ? name_value(p, g->names.entries[0].key) : value;
+        struct operand only = g->names.n ? name_value(p, g->names.entries[0].key) : value;
         emit_to(p, STMT_ARRAY_APPEND, g->array, only, (struct operand){0});
         return;
     }

@@ -17,8 +17,8 @@ struct trie_node {
     struct rule_list rules;
     struct planned *planned; /* its functions, one for each environment */
     uint32_t depth;          /* number of path elements, `data` counts as 1 */
-    /* Nodes for some of the rules only, by the keys that a ref names below this one; such a node has
-     * `narrowed` set to those keys as a name. */
+    /* Nodes for some of the rules only, by the keys that a ref names below this one; such a node
+     * has `narrowed` set to those keys as a name. */
     struct table subsets;
     struct str narrowed;
 };
@@ -31,8 +31,9 @@ struct planned {
 struct trie_node *trie_build(struct arena *a, const struct module_list *modules);
 /* Arguments that the rules of a node take; 0 when they are no functions. */
 uint32_t trie_arity(const struct trie_node *n);
-/* The node for the rules that can give a value at the constant keys ref[index…] below n; n itself when
- * that is all of them. So a rule may refer to another rule of its own path, as long as the keys differ. */
+/* The node for the rules that can give a value at the constant keys ref[index…] below n; n itself
+ * when that is all of them. So a rule may refer to another rule of its own path, as long as the
+ * keys differ. */
 struct trie_node *trie_narrow(struct arena *a, struct trie_node *n, const struct term *ref,
                               uint32_t index);
 /* Children in the order of their keys. */
@@ -62,8 +63,8 @@ struct env {
     struct {
         struct mock *items;
         uint32_t n, cap;
-    } mocks;            /* newest last, which wins */
-    uint32_t n_params;  /* extra parameters of every function planned in it */
+    } mocks;           /* newest last, which wins */
+    uint32_t n_params; /* extra parameters of every function planned in it */
     struct env *next;
 };
 
@@ -109,7 +110,8 @@ struct planner {
     } jobs;
 };
 
-/* ---- Statements (plan_emit.c) --------------------------------------------------------------------- */
+/* ---- Statements (plan_emit.c)
+ * --------------------------------------------------------------------- */
 struct operand op_local(uint32_t local);
 struct operand op_bool(bool b);
 struct operand op_string(struct planner *p, struct str text);
@@ -161,9 +163,9 @@ struct operand plan_ref_data(struct planner *p, const struct term *ref);
 void plan_unify(struct planner *p, const struct term *a, const struct term *b);
 void plan_unify_local(struct planner *p, struct operand a, const struct term *b);
 
-/* ---- Gathering (plan_gather.c): where several alternatives, or a block that must end, give results
- * for what follows, each result is a tuple (variables bound there, one operand) in an array, which
- * is scanned afterwards. ---- */
+/* ---- Gathering (plan_gather.c): where several alternatives, or a block that must end, give
+ * results for what follows, each result is a tuple (variables bound there, one operand) in an
+ * array, which is scanned afterwards. ---- */
 struct gather {
     struct block *block; /* the array is made here, before statement `at` */
     uint32_t at, array;
@@ -183,7 +185,8 @@ uint32_t emit_rule_call(struct planner *p, struct trie_node *n);
 /* input, data and the extra parameters */
 void push_default_args(struct planner *p, struct operand_list *args);
 void plan_rules(struct planner *p, const struct job *job);
-/* Reports functions that would call themselves: rules that the planner joins although each alone does not recurse. */
+/* Reports functions that would call themselves: rules that the planner joins although each alone
+ * does not recurse. */
 void plan_check_cycles(struct planner *p);
 
 struct trie_node *trie_child(const struct planner *p, const struct trie_node *n, struct str key);
@@ -195,5 +198,8 @@ const struct mock *env_mock(const struct env *env, struct str target);
 /* Whether the planner may treat two terms as equal or different now: never for templated strings,
  * whose text differs by tenant. */
 bool same_term(const struct term *a, const struct term *b);
+bool is_templated(const struct term *t);
+/* A set or object with templated members in the order of the source; the parser sorts by value. */
+const struct term *source_order(struct planner *p, const struct term *t);
 
 #endif

@@ -1,6 +1,6 @@
 /* Refs: reading below a value step by step, by key or by scanning.
- * in: refs whose head is a local, input or data. out: an operand with what they refer to.
- * owns: nothing (arena). */
+ * in: refs whose head is a local, input or data. out: an operand with what they refer to. owns:
+ * nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
 static const struct operand NONE;

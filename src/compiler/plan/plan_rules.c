@@ -9,10 +9,10 @@ static const struct operand NONE;
 struct rule_function {
     struct function *func;
     struct trie_node *node;
-    uint32_t result;   /* local: value of the rule chain at hand */
-    bool builds_object;/* some rule's ref goes on below the node's path */
-    bool mixed;        /* partial sets and other rules share the object */
-    uint32_t first_arg;/* index of the first real parameter */
+    uint32_t result;    /* local: value of the rule chain at hand */
+    bool builds_object; /* some rule's ref goes on below the node's path */
+    bool mixed;         /* partial sets and other rules share the object */
+    uint32_t first_arg; /* index of the first real parameter */
 };
 
 /* ---- Making a function known ---- */
@@ -41,6 +41,22 @@ static void put_path(struct buf *out, const struct trie_node *n) {
     }
 }
 
+/* target = value, once: the message of a conflict names the rule at the function's node. */
+static void emit_assign_once(struct planner *p, const struct rule_function *f, uint32_t target,
+                             struct operand value) {
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    put_path(&b, f->node);
+    struct str path =
+        b.err ? STR("") : (struct str){arena_strndup(p->a, (const char *)b.ptr, b.len), b.len};
+    buf_deinit(&b);
+    struct stmt *s = emit(p, STMT_ASSIGN_VAR_ONCE);
+    s->target = target;
+    s->a = value;
+    s->integer = plan_string(p->plan, path, (struct str){NULL, 0}, false);
+    s->key = trie_arity(f->node) > 0;
+}
+
 static struct str function_name(struct planner *p, const struct trie_node *n) {
     struct buf b;
     buf_init(&b, 1 << 20);
@@ -53,7 +69,8 @@ static struct str function_name(struct planner *p, const struct trie_node *n) {
     return name.ptr ? name : STR("g");
 }
 
-/* Path for CALL_DYNAMIC. Functions with arguments, or for some rules only, have none: no ref names their value. */
+/* Path for CALL_DYNAMIC. Functions with arguments, or for some rules only, have none: no ref names
+ * their value. */
 static void set_path(struct planner *p, struct function *f, const struct trie_node *n) {
     size_t len;
     f->n_path = n->depth;
@@ -167,7 +184,7 @@ static void plan_head(struct planner *p, const struct rule_function *f, const st
         plan_value_into_object(p, f, r);
     } else if (r->head->value) {
         struct operand value = plan_term(p, r->head->value);
-        emit_to(p, STMT_ASSIGN_VAR_ONCE, f->result, value, NONE);
+        emit_assign_once(p, f, f->result, value);
     } else {
         struct operand element = plan_term(p, r->head->key);
         emit_to(p, STMT_SET_ADD, f->func->return_local, element, NONE);
@@ -182,8 +199,8 @@ static void begin_block(struct planner *p, struct block_list *blocks) {
     ARENA_PUSH(p->a, blocks, p->curr);
 }
 
-static void plan_rule_block(struct planner *p, const struct rule_function *f,
-                            const struct rule *r, bool is_else, struct block_list *blocks) {
+static void plan_rule_block(struct planner *p, const struct rule_function *f, const struct rule *r,
+                            bool is_else, struct block_list *blocks) {
     plan_set_loc(p, r->head->loc);
     begin_block(p, blocks);
     emit_to(p, is_else ? STMT_IS_UNDEFINED : STMT_RESET_LOCAL, is_else ? 0 : f->result,
@@ -207,7 +224,7 @@ static void plan_rule(struct planner *p, const struct rule_function *f, const st
     if (f->builds_object || !r->head->value) return;
     begin_block(p, blocks);
     emit_check(p, STMT_IS_DEFINED, op_local(f->result), NONE);
-    emit_to(p, STMT_ASSIGN_VAR_ONCE, f->func->return_local, op_local(f->result), NONE);
+    emit_assign_once(p, f, f->func->return_local, op_local(f->result));
 }
 
 /* Breaks when the function's object has a value at the rule's place already. */
@@ -234,7 +251,7 @@ static void plan_default(struct planner *p, const struct rule_function *f, const
         return;
     }
     struct operand value = plan_term(p, r->head->value);
-    emit_to(p, STMT_ASSIGN_VAR_ONCE, f->func->return_local, value, NONE);
+    emit_assign_once(p, f, f->func->return_local, value);
 }
 
 /* Longer refs first, so that a shorter one meets what they have put at its place. */

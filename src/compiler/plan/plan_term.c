@@ -1,6 +1,6 @@
 /* Terms to operands: constants, variables, literals, comprehensions.
- * in: terms without calls (the checks have hoisted them). out: an operand with the value.
- * owns: nothing (arena). */
+ * in: terms without calls (the checks have hoisted them). out: an operand with the value. owns:
+ * nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
 static const struct operand NONE;
@@ -37,10 +37,34 @@ static struct operand plan_set(struct planner *p, const struct term *t) {
     return op_local(target);
 }
 
+static bool stands_before(const struct term *a, const struct term *b) {
+    return a->loc.row != b->loc.row ? a->loc.row < b->loc.row : a->loc.col < b->loc.col;
+}
+
+const struct term *source_order(struct planner *p, const struct term *t) {
+    if (t->kind == TERM_ARRAY || !is_templated(t)) return t;
+    struct term *copy = ARENA_NEW(p->a, struct term);
+    uint32_t width = t->kind == TERM_OBJECT ? 2 : 1;
+    *copy = *t;
+    copy->list.items = arena_copy(p->a, t->list.items, t->list.n * sizeof *t->list.items);
+    for (uint32_t i = width; i + width <= t->list.n; i += width)
+        for (uint32_t k = i; k > 0; k -= width) {
+            struct term **x = &copy->list.items[k - width], **y = &copy->list.items[k];
+            if (!stands_before(*y, *x)) break;
+            for (uint32_t m = 0; m < width; m++) {
+                struct term *swap = x[m];
+                x[m] = y[m];
+                y[m] = swap;
+            }
+        }
+    return copy;
+}
+
 /* A literal; a ground one is marked for the const transform. */
 static struct operand plan_literal(struct planner *p, const struct term *t) {
     struct block *block = p->curr;
     uint32_t first = block->n;
+    t = source_order(p, t);
     struct operand o = t->kind == TERM_ARRAY    ? plan_array(p, t)
                        : t->kind == TERM_OBJECT ? plan_object(p, t)
                                                 : plan_set(p, t);

@@ -22,7 +22,8 @@ static struct trie_node *node_step(struct arena *a, struct trie_node *n, struct 
     return child;
 }
 
-/* The node at a ref's leading strings (a templated one is no name: it differs by tenant), or at the first node with rules on the way. */
+/* The node at a ref's leading strings (a templated one is no name: it differs by tenant), or at the
+ * first node with rules on the way. */
 static struct trie_node *node_reach(struct arena *a, struct trie_node *root,
                                     const struct term *ref) {
     struct trie_node *n = node_step(a, root, ref->list.items[0]->text);
@@ -99,7 +100,8 @@ struct trie_node *trie_narrow(struct arena *a, struct trie_node *n, const struct
                               uint32_t index) {
     struct rule_list rules = {0};
     uint32_t n_keys = 0;
-    while (index + n_keys < ref->list.n && is_constant_key(ref->list.items[index + n_keys])) n_keys++;
+    while (index + n_keys < ref->list.n && is_constant_key(ref->list.items[index + n_keys]))
+        n_keys++;
     for (uint32_t i = 0; i < n->rules.n && n_keys; i++)
         if (can_match(n->rules.items[i], n->depth, ref, index, n_keys))
             ARENA_PUSH(a, &rules, n->rules.items[i]);

@@ -47,7 +47,7 @@ void collect_unseen(const struct planner *p, const struct term *t, struct table 
     walk_unseen(p, t, out);
 }
 
-static bool is_templated(const struct term *t) {
+bool is_templated(const struct term *t) {
     if (t->template_text.ptr) return true;
     for (uint32_t i = 0; i < t->list.n; i++)
         if (is_templated(t->list.items[i])) return true;
@@ -88,6 +88,7 @@ static void unify_local_array(struct planner *p, struct operand a, const struct 
 }
 
 static void unify_local_object(struct planner *p, struct operand a, const struct term *b) {
+    b = source_order(p, b);
     emit_check(p, STMT_IS_OBJECT, a, NONE);
     check_length(p, a, b->list.n / 2);
     for (uint32_t i = 0; i + 1 < b->list.n; i += 2) {
@@ -163,10 +164,11 @@ static const struct term *object_get(const struct term *o, const struct term *ke
     return NULL;
 }
 
-/* Keys that stand in both are unified pairwise, which may bind variables; the others (variables, refs)
- * can only be compared once both objects are made. */
+/* Keys that stand in both are unified pairwise, which may bind variables; the others (variables,
+ * refs) can only be compared once both objects are made. */
 static void unify_objects(struct planner *p, const struct term *a, const struct term *b) {
     bool rest = false;
+    a = source_order(p, a);
     if (a->list.n != b->list.n) {
         emit_break(p, 0);
         return;

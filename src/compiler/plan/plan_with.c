@@ -1,6 +1,6 @@
 /* Expressions under `with`: changed input and data, hidden rules, replaced functions.
- * in: an expression with modifiers. out: WITH statements around it, planned in its own environment.
- * owns: nothing (arena). */
+ * in: an expression with modifiers. out: WITH statements around it, planned in its own
+ * environment. owns: nothing (arena). */
 #include "compiler/plan/plan_private.h"
 
 struct change { /* of a document */
@@ -89,8 +89,9 @@ static void enter_changes(struct planner *p, const struct changes *l) {
     }
 }
 
-/* The expression inside its WITH blocks. What follows must not run inside them: where the expression
- * has one result its variables simply stay; where it iterates the results are gathered. */
+/* The expression inside its WITH blocks. What follows must not run inside them: where the
+ * expression has one result its variables simply stay; where it iterates the results are gathered.
+ */
 static void plan_inside(struct planner *p, const struct expr *e, const struct changes *changes) {
     struct expr bare = *e;
     struct gather g;

@@ -9,8 +9,7 @@ static const char *const WORDS[] = {
 #undef STMT
 };
 
-static void put_block(const struct plan *p, const struct block *b, uint32_t depth,
-                      struct buf *out);
+static void put_block(const struct plan *p, const struct block *b, uint32_t depth, struct buf *out);
 
 static void put_operand(const struct plan *p, struct operand o, struct buf *out) {
     switch (o.kind) {
@@ -103,8 +102,7 @@ static void put_callee(const struct stmt *s, struct buf *out) {
         buf_printf(out, " %s", s->builtin->name);
 }
 
-static void put_stmt(const struct plan *p, const struct stmt *s, uint32_t depth,
-                     struct buf *out) {
+static void put_stmt(const struct plan *p, const struct stmt *s, uint32_t depth, struct buf *out) {
     buf_printf(out, "%*s", (int)(2 * depth), "");
     if (has_target(s->kind)) buf_printf(out, "%%%u = ", s->target);
     put_word(s->kind, out);

@@ -1,4 +1,5 @@
-/* The plan as OPA's plan.json: the same members as v1/ir's types have, so that other IR evaluators run it.
+/* The plan as OPA's plan.json: the same members as v1/ir's types have, so that other IR
+ * evaluators run it.
  * in: a plan before Regent's own statements appear. out: JSON text. owns: nothing. */
 #include "compiler/builtin.h"
 #include "compiler/plan/ir.h"
@@ -317,8 +318,7 @@ static void put_function(const struct function *f, struct buf *out) {
     buf_cstr(out, "{\"name\":");
     json_print_string(f->name, out);
     buf_cstr(out, ",\"params\":[");
-    for (uint32_t i = 0; i < f->n_params; i++)
-        buf_printf(out, "%s%u", i ? "," : "", f->params[i]);
+    for (uint32_t i = 0; i < f->n_params; i++) buf_printf(out, "%s%u", i ? "," : "", f->params[i]);
     buf_printf(out, "],\"return\":%u,", f->return_local);
     put_block_list(&f->blocks, out);
     if (f->n_path) buf_cstr(out, ",\"path\":[");

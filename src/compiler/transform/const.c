@@ -1,6 +1,7 @@
-/* Transform `const`: ground literals are built once, into the image, instead of in every evaluation.
- * in: statements that the planner has marked as building a literal. out: MAKE_CONST in their place.
- * owns: nothing. */
+/* Transform `const`: ground literals are built once, into the image, instead of in every
+ * evaluation.
+ * in: statements that the planner has marked as building a literal. out: MAKE_CONST in their
+ * place. owns: nothing. */
 #include "compiler/transform/passes.h"
 
 static void replace(struct plan *p, struct stmt *s) {

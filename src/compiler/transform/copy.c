@@ -1,4 +1,5 @@
-/* Transform `copy`: a local that only holds what another local or a constant holds is replaced by it.
+/* Transform `copy`: a local that only holds what another local or a constant holds is replaced
+ * by it.
  * in: ASSIGN_VAR statements. out: fewer of them. owns: nothing. */
 #include "compiler/transform/passes.h"
 
@@ -9,7 +10,8 @@ struct copies {
 };
 
 static bool is_fixed(const struct copies *c, uint32_t local) {
-    /* Input and data are other documents under `with`, so a copy of them is not the same as they. */
+    /* Input and data are other documents under `with`, so a copy of them is not the same as they.
+     */
     return local > LOCAL_DATA && c->uses[local].writes == 1;
 }
 
@@ -67,7 +69,8 @@ static void check_chain(struct copies *c, uint32_t local) {
 }
 
 static void visit_unit(void *ctx, struct unit *u) {
-    struct copies c = {u, walk_uses(u), ARENA_ARRAY(u->plan->arena, struct operand, *u->n_locals + 2u)};
+    struct copies c = {u, walk_uses(u),
+                       ARENA_ARRAY(u->plan->arena, struct operand, *u->n_locals + 2u)};
     (void)ctx;
     walk_stmts(u->blocks, &c, find_copy);
     for (uint32_t i = 0; i < *u->n_locals; i++) check_chain(&c, i);

@@ -1,6 +1,6 @@
 /* Transform `exit`: evaluation stops where it has found what it looks for.
- * in: functions whose rules all give one constant; conditions that are set inside scans. out: returns and breaks
- * behind the first success. owns: nothing (the plan's arena). */
+ * in: functions whose rules all give one constant; conditions that are set inside scans. out:
+ * returns and breaks behind the first success. owns: nothing (the plan's arena). */
 #include "compiler/transform/passes.h"
 
 /* ---- Functions whose rules all assign the same constant ---- */
@@ -12,7 +12,8 @@ struct constant {
 };
 
 static bool is_default_block(const struct function *f, const struct block *b) {
-    return b->n && b->items[0]->kind == STMT_IS_UNDEFINED && b->items[0]->a.index == f->return_local;
+    return b->n && b->items[0]->kind == STMT_IS_UNDEFINED &&
+           b->items[0]->a.index == f->return_local;
 }
 
 static void check_assign(void *ctx, struct stmt *s) {
@@ -44,7 +45,8 @@ static void visit_return(void *ctx, struct block *b) { add_return(ctx, b); }
 static bool has_scan(const struct block_list *l) {
     for (uint32_t i = 0; i < l->n; i++)
         for (uint32_t k = 0; k < l->items[i]->n; k++)
-            if (l->items[i]->items[k]->kind == STMT_SCAN || has_scan(&l->items[i]->items[k]->blocks))
+            if (l->items[i]->items[k]->kind == STMT_SCAN ||
+                has_scan(&l->items[i]->items[k]->blocks))
                 return true;
     return false;
 }
@@ -66,7 +68,8 @@ static bool sets_true(const struct stmt *s) {
     return s->kind == STMT_ASSIGN_VAR && s->a.kind == OPERAND_BOOL;
 }
 
-/* The block at the end of a chain of scans, each the last statement of its block; *n counts them. */
+/* The block at the end of a chain of scans, each the last statement of its block; *n counts them.
+ */
 static struct block *innermost(struct block *b, uint32_t *n) {
     for (*n = 0; b->n && b->items[b->n - 1]->kind == STMT_SCAN; ++*n)
         b = b->items[b->n - 1]->blocks.items[0];
@@ -75,7 +78,10 @@ static struct block *innermost(struct block *b, uint32_t *n) {
 
 struct effects {
     struct arena *arena;
-    struct { uint32_t *items; uint32_t n, cap; } made;
+    struct {
+        uint32_t *items;
+        uint32_t n, cap;
+    } made;
     bool outside; /* a collection from outside of the block is added to */
 };
 
@@ -113,7 +119,8 @@ static bool has_effects(struct arena *a, struct block *b) {
 static void exit_block(struct plan *p, struct block *b) {
     uint32_t n;
     struct block *inner = innermost(b, &n);
-    if (!n || !inner->n || !sets_true(inner->items[inner->n - 1]) || has_effects(p->arena, b)) return;
+    if (!n || !inner->n || !sets_true(inner->items[inner->n - 1]) || has_effects(p->arena, b))
+        return;
     struct stmt *s = ARENA_NEW(p->arena, struct stmt);
     *s = (struct stmt){.kind = STMT_BREAK, .integer = n};
     ARENA_PUSH(p->arena, inner, s);

@@ -1,6 +1,7 @@
-/* Transform `inline`: a small function that is called in one place only moves there, and a constant one everywhere.
- * in: functions. out: their blocks in the caller, with its numbering of locals.
- * owns: nothing (the plan's arena). */
+/* Transform `inline`: a small function that is called in one place only moves there, and a
+ * constant one everywhere.
+ * in: functions. out: their blocks in the caller, with its numbering of locals. owns: nothing
+ * (the plan's arena). */
 #include "compiler/transform/passes.h"
 
 enum { MAX_CALLEE = 64, MAX_CALLER = 600, MAX_DEPTH = 16 }; /* statements, levels of inlining */
@@ -44,8 +45,8 @@ static bool can_inline(const struct inlining *j, const struct stmt *s, bool in_s
 
 /* ---- Rules that are one constant ---- */
 
-/* The planner's (or `result` and `exit`'s) form of a rule without a body: its only statements give the return value
- * a string or boolean, and return it. */
+/* The planner's (or `result` and `exit`'s) form of a rule without a body: its only statements give
+ * the return value a string or boolean, and return it. */
 static bool find_constant(const struct function *f, struct operand *out) {
     *out = (struct operand){OPERAND_NONE, 0};
     for (uint32_t i = 0; i < f->blocks.n; i++)
@@ -70,7 +71,9 @@ static void replace_constant(void *ctx, struct stmt *s) {
     s->args.n = 0;
 }
 
-static void replace_in_unit(void *ctx, struct unit *u) { walk_stmts(u->blocks, ctx, replace_constant); }
+static void replace_in_unit(void *ctx, struct unit *u) {
+    walk_stmts(u->blocks, ctx, replace_constant);
+}
 
 static void replace_constants(struct plan *p) {
     struct operand *constants = ARENA_ARRAY(p->arena, struct operand, p->functions.n + 1u);
@@ -112,8 +115,14 @@ static void drop_final_return(struct block_list *l) {
 static struct stmt *stmt_like(struct plan *p, const struct stmt *s, enum stmt_kind kind,
                               uint32_t target, struct operand a) {
     struct stmt *made = ARENA_NEW(p->arena, struct stmt);
-    *made = (struct stmt){.kind = kind, .a = a, .target = target, .file = s->file, .row = s->row,
-                          .col = s->col, .end_row = s->end_row, .end_col = s->end_col};
+    *made = (struct stmt){.kind = kind,
+                          .a = a,
+                          .target = target,
+                          .file = s->file,
+                          .row = s->row,
+                          .col = s->col,
+                          .end_row = s->end_row,
+                          .end_col = s->end_col};
     return made;
 }
 

@@ -1,7 +1,7 @@
-/* Transform `project`: static paths into input and data become slots, which the reader of the document fills, so
- * that nothing else of it is built.
- * in: DOT chains from locals 0 and 1. out: INPUT_SLOT and DATA_SLOT statements, the plan's path trees.
- * owns: nothing (the plan's arena). */
+/* Transform `project`: static paths into input and data become slots, which the reader of the
+ * document fills, so that nothing else of it is built.
+ * in: DOT chains from locals 0 and 1. out: INPUT_SLOT and DATA_SLOT statements, the plan's path
+ * trees. owns: nothing (the plan's arena). */
 #include "compiler/transform/passes.h"
 
 /* A local that holds what is at a static path. */
@@ -69,8 +69,8 @@ static void find_steps(struct projection *j, struct block_list *l, const struct 
         }
 }
 
-/* Whether a child of `local` stands where its being undefined ends the same things: later in the block, or in the
- * scan that the rest of the block is. */
+/* Whether a child of `local` stands where its being undefined ends the same things: later in the
+ * block, or in the scan that the rest of the block is. */
 static bool is_covered(const struct projection *j, const struct block *b, uint32_t from,
                        uint32_t local) {
     for (uint32_t i = from; i < b->n; i++) {
@@ -153,8 +153,7 @@ static void find_whole(void *ctx, struct stmt *s) {
 
 static void visit_unit(void *ctx, struct unit *u) {
     struct plan *p = u->plan;
-    struct projection j = {u, walk_uses(u),
-                           ARENA_ARRAY(p->arena, struct step, *u->n_locals + 2u)};
+    struct projection j = {u, walk_uses(u), ARENA_ARRAY(p->arena, struct step, *u->n_locals + 2u)};
     (void)ctx;
     find_steps(&j, u->blocks, NULL);
     walk_blocks(u->blocks, &j, find_cover);

@@ -1,6 +1,6 @@
 /* Transform `prune`: drops what can have no effect.
- * in: any plan. out: the same without functions that nothing calls, statements behind a jump, values that nothing
- * reads. owns: nothing (the plan's arena). */
+ * in: any plan. out: the same without functions that nothing calls, statements behind a jump,
+ * values that nothing reads. owns: nothing (the plan's arena). */
 #include "compiler/transform/passes.h"
 
 /* ---- Statements ---- */
@@ -98,9 +98,7 @@ static void reach_stmt(void *ctx, struct stmt *s) {
         if (r->plan->functions.items[i]->n_path) reach_function(r, r->plan->functions.items[i]);
 }
 
-static void reach_function(struct reach *r, struct function *f) {
-    r->reached[f->index] = true;
-}
+static void reach_function(struct reach *r, struct function *f) { r->reached[f->index] = true; }
 
 /* Marks until nothing is added; a chain of calls may be long, so no recursion. */
 static void reach_all(struct reach *r, bool *walked) {

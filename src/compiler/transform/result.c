@@ -1,20 +1,20 @@
 /* Transform `result`: rules assign to their function's return value directly.
- * in: functions as the planner makes them: each rule's own result local, copied by a block at its end.
- * out: the same without that local, and plain assignments where only one rule can assign. owns: nothing. */
+ * in: functions as the planner makes them: each rule's own result local, copied by a block at
+ * its end. out: the same without that local, and plain assignments where only one rule can
+ * assign. owns: nothing. */
 #include "compiler/transform/passes.h"
 
 struct results {
     struct function *f;
-    uint32_t result;   /* the rules' local */
-    uint32_t chains;   /* blocks that copy it */
+    uint32_t result; /* the rules' local */
+    uint32_t chains; /* blocks that copy it */
     bool found, has_else, used_otherwise;
 };
 
 static bool is_copy_block(const struct function *f, const struct block *b) {
     return b->n == 2 && b->items[0]->kind == STMT_IS_DEFINED &&
            b->items[1]->kind == STMT_ASSIGN_VAR_ONCE && b->items[1]->target == f->return_local &&
-           b->items[1]->a.kind == OPERAND_LOCAL &&
-           b->items[1]->a.index == b->items[0]->a.index;
+           b->items[1]->a.kind == OPERAND_LOCAL && b->items[1]->a.index == b->items[0]->a.index;
 }
 
 static void find_copy_block(void *ctx, struct block *b) {

@@ -1,6 +1,6 @@
 /* The transforms in their order, and running those that a request asks for.
- * in: c->plan, the request's level and names of disabled transforms. out: the plan, changed in place.
- * owns: nothing. */
+ * in: c->plan, the request's level and names of disabled transforms. out: the plan, changed in
+ * place. owns: nothing. */
 #include "compiler/transform/transform.h"
 #include "compiler/transform/passes.h"
 

@@ -129,7 +129,8 @@ static void count_stmt(void *ctx, struct stmt *s) { walk_locals(s, ctx, count_us
 struct local_use *walk_uses(struct unit *u) {
     struct local_use *uses = ARENA_ARRAY(u->plan->arena, struct local_use, *u->n_locals + 2u);
     if (u->function)
-        for (uint32_t i = 0; i < u->function->n_params; i++) uses[u->function->params[i]].writes = 1;
+        for (uint32_t i = 0; i < u->function->n_params; i++)
+            uses[u->function->params[i]].writes = 1;
     walk_stmts(u->blocks, uses, count_stmt);
     /* The function's result is read by its callers even where no statement names it. */
     if (u->entrypoint && u->entrypoint->result_local)

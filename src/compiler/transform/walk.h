@@ -24,15 +24,15 @@ enum local_role {
     ROLE_MODIFY, /* a collection that is added to */
     ROLE_WRITE   /* gets a value, or is reset */
 };
-/* Every local that a statement itself names (not those in its blocks), as a place to change. Input and data among a
- * call's first two arguments are left out: they are passed to all functions. */
+/* Every local that a statement itself names (not those in its blocks), as a place to change. Input
+ * and data among a call's first two arguments are left out: they are passed to all functions. */
 void walk_locals(struct stmt *s, void *ctx,
                  void (*visit)(void *ctx, struct stmt *s, uint32_t *local, enum local_role role,
                                struct operand *operand));
 
 struct local_use {
     uint32_t reads, sources, modifies, writes; /* parameters count as written once */
-    struct stmt *writer;                       /* the only one, if writes is 1 and it is no parameter */
+    struct stmt *writer; /* the only one, if writes is 1 and it is no parameter */
 };
 /* One row for each local of the unit. */
 struct local_use *walk_uses(struct unit *u);

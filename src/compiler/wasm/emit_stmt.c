@@ -25,6 +25,8 @@ static void push_both(struct emit *e, const struct stmt *s) {
 
 void emit_conflict(struct emit *e, const struct stmt *s, enum conflict kind) {
     emit_i32(e, (int32_t)kind);
+    if (kind == KEY_CONFLICT) emit_i64(e, (int64_t)VALUE_UNDEFINED);
+    else emit_load_slot(e, constant_slot(e, CONSTANT_STRING, (uint32_t)s->integer));
     emit_load_slot(e, constant_slot(e, CONSTANT_FILE, s->file));
     emit_i32(e, (int32_t)s->row);
     emit_i32(e, (int32_t)s->col);
@@ -116,7 +118,6 @@ static void emit_type_test(struct emit *e, const struct stmt *s, enum value_tag 
 
 /* Conflict unless the target is undefined or holds an equal value already. */
 static void check_assigned(struct emit *e, const struct stmt *s) {
-    const struct function *f = e->f.function;
     uint32_t fine = emit_open(e, OP_BLOCK);
     emit_push_local(e, s->target);
     emit_op(e, OP_I64_EQZ);
@@ -131,7 +132,7 @@ static void check_assigned(struct emit *e, const struct stmt *s) {
         emit_runtime_call(e, FUNCTION_rt_equal);
         emit_branch(e, OP_BR_IF, fine);
     }
-    emit_conflict(e, s, f && f->n_params > 2 ? CALL_CONFLICT : RULE_CONFLICT);
+    emit_conflict(e, s, s->key ? CALL_CONFLICT : RULE_CONFLICT);
     emit_close(e);
 }
 

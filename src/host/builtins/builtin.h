@@ -11,6 +11,13 @@ struct builtin_cache;
 struct builtin_cache *builtin_cache_new(void); /* NULL: no memory */
 void builtin_cache_free(struct builtin_cache *c);
 
+/* Randomness of one evaluation: drawn when first asked for, so that uuid.rfc4122 and rand.intn give
+ * the same for the same key throughout it. */
+struct builtin_seed {
+    bool drawn;
+    uint8_t bytes[32];
+};
+
 /* One call. Arguments are JSON trees (sets as arrays in order); everything lies in `arena`, which
  * is emptied when the evaluation ends. */
 struct builtin_call {
@@ -18,6 +25,8 @@ struct builtin_call {
     struct builtin_cache *cache; /* compiled patterns, of this thread */
     struct json *const *args;
     uint32_t n_args;
+    uint32_t set_args;         /* bit i: argument i is a set */
+    struct builtin_seed *seed; /* of this evaluation; NULL: no randomness to be had */
     int64_t now_ns;      /* the same throughout an evaluation */
     struct json *result; /* NULL: undefined */
     bool result_is_set;  /* result is an array whose items are a set's */

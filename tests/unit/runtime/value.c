@@ -179,18 +179,20 @@ static void sorting(void **state) {
 static void failures(void **state) {
     (void)state;
     assert_rt_fails(
-        rt_conflict(CONFLICT_COMPLETE_RULE, rego("\"p.rego\""), 3, 14),
-        "eval_conflict_error: p.rego:3:14: complete rules must not produce multiple outputs");
-    assert_rt_fails(rt_conflict(CONFLICT_OBJECT_KEY, rego("\"\""), 1, 2),
+        rt_conflict(CONFLICT_COMPLETE_RULE, rego("\"data.p.x\""), rego("\"p.rego\""), 3, 14),
+        "eval_conflict_error: p.rego:3:14: rule data.p.x produced conflicting values");
+    assert_rt_fails(rt_conflict(CONFLICT_FUNCTION, rego("\"data.p.f\""), rego("\"p.rego\""), 3, 14),
+                    "eval_conflict_error: p.rego:3:14: function data.p.f produced conflicting values for the same inputs");
+    assert_rt_fails(rt_conflict(CONFLICT_OBJECT_KEY, VALUE_UNDEFINED, rego("\"\""), 1, 2),
                     "eval_conflict_error: :1:2: object keys must be unique");
     assert_rt_fails(rt_bad_entrypoint(7), "not_found: no entrypoint has the id 7");
     assert_true(bi_error("div", "divide by zero") == VALUE_UNDEFINED);
     regent_set_strict(1);
     assert_rt_fails(bi_error("div", "divide by zero"), "eval_builtin_error: div: divide by zero");
     assert_rt_fails(bi_error_operand("lower", 1, "string", rego("{1}")),
-                    "eval_builtin_error: lower: operand 1 must be string but got set");
+                    "eval_type_error: lower: operand 1 must be string but got set");
     assert_rt_fails(bi_error_element("concat", 2, rego("[]"), "string", rego("1")),
-                    "eval_builtin_error: concat: operand 2 must be array of strings but got array "
+                    "eval_type_error: concat: operand 2 must be array of strings but got array "
                     "containing number");
 }
 

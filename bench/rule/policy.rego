@@ -1,0 +1,5 @@
+package rule
+
+import rego.v1
+
+allow if input.role == "editor"

@@ -14,6 +14,7 @@ static char *lower(struct arena *a, struct str s) {
 }
 
 static bool level_of(struct str word, enum log_level *out) {
+    if (str_is(word, "warn")) return *out = LOG_WARN, true;
     for (*out = LOG_DEBUG; *out <= LOG_ERROR; ++*out)
         if (str_is(word, log_level_word(*out))) return true;
     return false;

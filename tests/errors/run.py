@@ -69,14 +69,13 @@ def errors_of(command):
 
 def missing(want, have):
     """What stands on one side only, columns compared where they are given."""
-    have = list(have)
-    problems = []
+    all_of_them, problems = list(have), []
     for code, row, col in want:
-        hit = next((h for h in have if h[0] == code and h[1] == row and col in (None, h[2])), None)
+        hit = next((h for h in all_of_them if h[0] == code and h[1] == row and col in (None, h[2])), None)
         if hit is None:
             problems.append(f"no {code} at {row}" + (f":{col}" if col else ""))
         else:
-            have.remove(hit)
+            have = [h for h in have if h != hit]  # several errors may share a place
     return problems + [f"unexpected {c} at {r}:{k}" for c, r, k in have]
 
 

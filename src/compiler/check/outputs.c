@@ -197,6 +197,16 @@ static void outputs_of_withs(struct check_private *k, const struct expr *e,
     }
 }
 
+/* The safe ones among the variables that e mentions: all of `safe` that matters to it, however large a body grows. */
+static void add_mentioned(struct check_private *k, const struct expr *e, const struct varset *safe,
+                          struct varset *into) {
+    struct varset *mentioned = varset_take(&k->pool);
+    vars_of_expr(k, VARS_ALL, e, mentioned);
+    varset_intersect(mentioned, safe);
+    varset_update(into, mentioned);
+    varset_put(&k->pool, mentioned);
+}
+
 void outputs_of_eq(struct check_private *k, const struct expr *e, const struct varset *safe,
                    struct varset *into) {
     if (!eq_has_two_operands(e)) return;
@@ -204,7 +214,7 @@ void outputs_of_eq(struct check_private *k, const struct expr *e, const struct v
     struct varset *found = varset_take(&k->pool);
     outputs_of_list(k, &e->call, safe, basis);
     outputs_of_withs(k, e, safe, basis);
-    varset_update(basis, safe);
+    add_mentioned(k, e, safe, basis);
     if (e->from_assignment) {
         /* The left side of := is output only: it must not make the right side safe. */
         vars_of_term(k, VARS_ALL, expr_operand(e, 0), left);

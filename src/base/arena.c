@@ -2,6 +2,7 @@
  * in: sizes. out: zeroed, 16-byte aligned memory. owns: its chunks, until arena_deinit. */
 #include "base/arena.h"
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,18 +32,18 @@ void arena_deinit(struct arena *a) {
 }
 
 void arena_reset(struct arena *a) {
-    while (a->chunks && a->chunks->next) {
+    if (!a->chunks) return;
+    bool one = !a->chunks->next; /* then all that was written lies before `at` */
+    while (a->chunks->next) {
         struct arena_chunk *c = a->chunks;
         a->chunks = c->next;
         free(c);
     }
-    if (!a->chunks) return;
-    a->used_bytes = a->chunks->bytes;
-    memset(a->chunks->data, 0, (size_t)(a->at >= a->chunks->data && a->at <= a->chunks->data + a->chunks->bytes
-                                            ? (size_t)(a->at - a->chunks->data)
-                                            : a->chunks->bytes));
-    a->at = a->chunks->data;
-    a->end = a->at + a->chunks->bytes;
+    struct arena_chunk *first = a->chunks;
+    memset(first->data, 0, one ? (size_t)(a->at - first->data) : first->bytes);
+    a->used_bytes = first->bytes;
+    a->at = first->data;
+    a->end = first->data + first->bytes;
 }
 
 static void *exhausted(struct arena *a) {

@@ -26,7 +26,8 @@ static inline bool str_ends(struct str a, struct str suffix) {
            (suffix.len == 0 || memcmp(a.ptr + a.len - suffix.len, suffix.ptr, suffix.len) == 0);
 }
 static inline struct str str_from(struct str a, size_t start) {
-    return start >= a.len ? (struct str){a.ptr + a.len, 0} : (struct str){a.ptr + start, a.len - start};
+    if (start > a.len) start = a.len;
+    return start ? (struct str){a.ptr + start, a.len - start} : a;
 }
 static inline struct str str_head(struct str a, size_t len) {
     return (struct str){a.ptr, len < a.len ? len : a.len};

@@ -14,7 +14,7 @@
 enum {
     NATIVE_HEADER_BYTES = 0x100000,
     NATIVE_HEAP_BASE = 0x60000000,
-    NATIVE_HEAP_BYTES = 0x40000000,
+    NATIVE_HEAP_BYTES = 0x1f000000, /* ends below the shadow memory of AddressSanitizer */
     NATIVE_FIRST_BYTES = 0x10000
 };
 

@@ -306,6 +306,38 @@ static void truncated_and_flipped(void **state) {
     assert_true(answers_true(w->pool, w->good));
 }
 
+/* Fuel ends a spinning module long before its deadline, and leaves a frugal one alone. */
+static void burns_its_fuel(void **state) {
+    struct world *w = *state;
+    trap_signals_use(&w->signals);
+    struct engine_options options = {.max_instances = 8, .fuel = true};
+    struct engine *e = NULL;
+    struct instances *pool = NULL;
+    struct policy *spinning = NULL, *good = NULL;
+    struct load_message message = {{0}};
+    struct wasm_test_module spin = EVAL(0x03, 0x40, 0x0c, 0, 0x0b, 0);
+    struct buf body;
+    buf_init(&body, 64);
+    good_body(&body);
+    struct wasm_test_module fine = {.eval = body.ptr, .eval_len = body.len};
+    assert_int_equal(engine_new(&options, &e), OK);
+    assert_int_equal(instances_new(e, 4, &pool), OK);
+    assert_int_equal(load(e, &spin, &spinning, &message), OK);
+    assert_int_equal(load(e, &fine, &good, &message), OK);
+    struct eval_request q = {.input = STR("{}"), .limits = {.deadline_us = 60000000, .fuel = 100000}};
+    struct eval_result r;
+    q.policy = spinning;
+    assert_int_equal(policy_eval(pool, &q, &r), ERR_FUEL);
+    q.policy = good;
+    assert_int_equal(policy_eval(pool, &q, &r), OK);
+    assert_true(str_is(r.json, "true"));
+    policy_release(spinning);
+    policy_release(good);
+    buf_deinit(&body);
+    instances_free(pool);
+    engine_free(e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spins),
@@ -326,6 +358,7 @@ int main(void) {
         cmocka_unit_test(spins_at_start),
         cmocka_unit_test(breaks_the_abi),
         cmocka_unit_test(truncated_and_flipped),
+        cmocka_unit_test(burns_its_fuel),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -17,7 +17,11 @@ CPPFLAGS := -Isrc -Iinclude -I$(BUILD)/gen -isystem $(WASMTIME)/include -D_GNU_S
 CFLAGS := -std=c11 $(OPT) -g $(WARN) -fPIC -fno-strict-aliasing -fstack-protector-strong $(SANITIZE) $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -Werror -fPIC $(SANITIZE)
 DEPFLAGS = -MMD -MP
-LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lz -lprotobuf-c -lpthread -ldl -lm
+LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -lz -lpthread -ldl -lm
+# The program carries all but the C library: its dynamic loader would take longer than most commands. LINK=dynamic for distributions.
+LINK ?= static
+STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
+APP_LIBS = $(if $(filter static,$(LINK)),$(WASMTIME)/lib/libwasmtime.a $(STATIC_LIBS),$(LDLIBS))
 LDFLAGS := $(SANITIZE)
 
 LIB_DIRS := base bundle compiler host image
@@ -31,7 +35,7 @@ LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/gen/runtime_embed.o
 APP_OBJ := $(call obj,$(APP_SRC))
 
 all: $(BUILD)/regent $(BUILD)/libregent.a $(BUILD)/libregent.so $(BUILD)/regent.pc
-.PHONY: all test check bench demo deps deps-test clean lint format fuzz install FORCE
+.PHONY: all test check bench demo deps deps-test clean lint format fuzz sanitize install runtime
 
 # ---- what a fresh machine lacks ----
 deps: $(BUILD)/.deps
@@ -68,7 +72,7 @@ $(BUILD)/libregent.so: $(LIB_OBJ)
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,--no-undefined -Wl,--version-script=src/host/libregent.map -o $@ $^ $(LDLIBS)
 $(BUILD)/regent: $(APP_OBJ) $(BUILD)/libregent.a
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--gc-sections -o $@ $^ $(APP_LIBS)
 $(BUILD)/regent.pc: src/host/regent.pc.in
 	@mkdir -p $(@D)
 	$(call say,GEN)
@@ -79,8 +83,8 @@ RUNTIME_SRC := $(call find_c,runtime)
 RUNTIME_CFLAGS := --target=wasm32 -std=c11 -ffreestanding -fno-builtin -nostdlib -mbulk-memory -msign-ext \
 	-mnontrapping-fptoint -fvisibility=hidden -ffunction-sections -fdata-sections -Wall -Wextra -Werror -Isrc
 # What every decision runs is optimised for speed, the rest for size: the full form carries it.
-RUNTIME_HOT := alloc bind collection eval json_read json_scan memory plan_support value
-runtime_opt = $(if $(filter $(RUNTIME_HOT),$(1)),-O3,-Os)
+RUNTIME_HOT := bind builder collection json_read json_scan json_write plan_support string value
+runtime_opt = $(if $(filter $(RUNTIME_HOT),$(1)),-O2,-Oz)
 RUNTIME_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/wasm/%.o,$(RUNTIME_SRC))
 $(BUILD)/wasm/%.o: src/runtime/%.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
@@ -94,7 +98,7 @@ $(BUILD)/runtime.wasm: $(RUNTIME_OBJ)
 PRECOMPILE_OBJ := $(call obj,src/host/config.c src/base/buf.c src/base/err.c)
 $(BUILD)/precompile: tools/precompile.c $(PRECOMPILE_OBJ)
 	$(call say,LD)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $^ $(WASMTIME)/lib/libwasmtime.a -lpthread -ldl -lm $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(PRECOMPILE_OBJ) $(WASMTIME)/lib/libwasmtime.a -lpthread -ldl -lm $(LDFLAGS)
 $(BUILD)/runtime.code: $(BUILD)/runtime.wasm $(BUILD)/precompile
 	$(call say,PRECOMP)
 	$(Q)$(BUILD)/precompile $< $@
@@ -145,6 +149,18 @@ bench: all $(BUILD)/bench/decide $(BUILD)/.deps-test
 	@BUILD=$(BUILD) bench/run.sh
 demo: all
 	@BUILD=$(BUILD) python3 deploy/demo/run.py
+# At length what `make test` does in short: FUZZ_SECONDS a harness.
+fuzz: $(BUILD)/runtime.wasm $(BUILD)/.deps-test
+	@BUILD=$(BUILD) tests/fuzz/run.sh $(or $(FUZZ_SECONDS),3600)
+sanitize: $(BUILD)/.deps-test
+	@BUILD=$(BUILD) python3 tests/sanitize/run.py
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install $(BUILD)/regent $(DESTDIR)$(PREFIX)/bin/regent
+	install -m 644 $(BUILD)/libregent.a $(BUILD)/libregent.so $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 include/regent.h $(DESTDIR)$(PREFIX)/include/regent.h
+	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(BUILD)/regent.pc > $(DESTDIR)$(PREFIX)/lib/pkgconfig/regent.pc
 lint:
 	@python3 tools/lint.py
 format:

@@ -98,16 +98,17 @@ static enum err write_all(int fd, struct str bytes) {
         if (n <= 0) return ERR_IO;
         at += (size_t)n;
     }
-    return fsync(fd) == 0 ? OK : ERR_IO;
+    return OK;
 }
 
-enum err file_write_atomic(const char *path, struct str bytes) {
+static enum err replace(const char *path, struct str bytes, bool sync) {
     char temporary[4096];
     int n = snprintf(temporary, sizeof temporary, "%s.tmp.%ld", path, (long)getpid());
     if (n < 0 || (size_t)n >= sizeof temporary) return errno = ENAMETOOLONG, ERR_IO;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0) return ERR_IO;
     enum err e = write_all(fd, bytes);
+    if (e == OK && sync && fsync(fd) != 0) e = ERR_IO;
     if (close(fd) != 0 && e == OK) e = ERR_IO;
     if (e == OK && rename(temporary, path) != 0) e = ERR_IO;
     if (e != OK) {
@@ -117,3 +118,6 @@ enum err file_write_atomic(const char *path, struct str bytes) {
     }
     return e;
 }
+
+enum err file_write_atomic(const char *path, struct str bytes) { return replace(path, bytes, true); }
+enum err file_write_output(const char *path, struct str bytes) { return replace(path, bytes, false); }

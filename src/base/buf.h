@@ -32,5 +32,7 @@ static inline struct str buf_view(const struct buf *b) {
 MUST_USE enum err buf_read_file(struct buf *b, const char *path);
 /* Writes under a temporary name beside `path`, syncs, renames: readers see old or new, never half. */
 MUST_USE enum err file_write_atomic(const char *path, struct str bytes);
+/* The same without waiting for the disk: for what a command can make again after a power cut. */
+MUST_USE enum err file_write_output(const char *path, struct str bytes);
 
 #endif

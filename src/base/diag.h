@@ -17,7 +17,7 @@ enum diag_code {
     DIAG_IO,        /* io_error: a file could not be read or is no valid JSON/YAML/bundle */
 };
 
-/* A place in a source file. row and col count from 1; col counts bytes as OPA's does. */
+/* A place in a source file. row and col count from 1; col counts code points, as OPA's does. */
 struct loc {
     struct str file;
     uint32_t row, col;

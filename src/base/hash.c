@@ -1,10 +1,17 @@
 /* SHA-256 through OpenSSL, and an insertion-ordered string table.
  * in: bytes. out: digests, lookups. owns: nothing; tables live in their arena. */
+/* SHA256_Init and its kin need no set-up of the library, which takes a millisecond. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/hash.h"
 #include "base/arena.h"
 #include <openssl/sha.h>
 
-void sha256(const void *bytes, size_t len, uint8_t out[32]) { SHA256(bytes, len, out); }
+void sha256(const void *bytes, size_t len, uint8_t out[32]) {
+    SHA256_CTX context;
+    SHA256_Init(&context);
+    SHA256_Update(&context, bytes, len);
+    SHA256_Final(out, &context);
+}
 
 void sha256_hex(const void *bytes, size_t len, char out[65]) {
     uint8_t raw[32];

@@ -362,8 +362,8 @@ bool json_int64(const struct json *v, int64_t *out) {
     if (strpbrk(text, ".eE")) return false;
     char *end;
     long long i = strtoll(text, &end, 10);
-    if (*end || ((i == INT64_MAX || i == INT64_MIN) && strtoull(text + (text[0] == '-'), NULL, 10) > (uint64_t)INT64_MAX + (text[0] == '-')))
-        return false;
+    bool negative = text[0] == '-', at_end = i == INT64_MAX || i == INT64_MIN;
+    if (*end || (at_end && strtoull(text + negative, NULL, 10) > (uint64_t)INT64_MAX + negative)) return false;
     *out = i;
     return true;
 }

@@ -1,15 +1,15 @@
 /* Reads bundles: a tar archive or folder into files, manifest, data and modules.
- * in: archive bytes or a folder. out: struct bundle in an arena. owns: libarchive's reader. */
+ * in: archive bytes or a folder. out: struct bundle in an arena. owns: the archive reader during a call. */
 #include "bundle/bundle.h"
-#include <archive.h>
-#include <archive_entry.h>
+#include "bundle/tar.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static enum err problem(struct diag_list *diags, struct str file, const char *what, const char *why) {
+static enum err problem(struct diag_list *diags, struct str file, const char *what,
+                        const char *why) {
     diag_add(diags, DIAG_IO, (struct loc){.file = file}, "%s: %s", what, why);
     return ERR_DIAG;
 }
@@ -46,44 +46,23 @@ static enum err add_file(struct arena *a, struct bundle *b, struct str path, str
     return b->files.n > before ? OK : ERR_MEMORY;
 }
 
-static enum err read_entry(struct arena *a, struct archive *ar, struct archive_entry *entry,
-                           struct bundle *b, struct diag_list *diags) {
-    struct str path;
-    if (archive_entry_filetype(entry) != AE_IFREG) return OK;
-    if (!clean_path(a, archive_entry_pathname(entry), &path))
-        return problem(diags, STR(""), "bundle", "an entry has no name that can be used, or leaves the archive");
-    int64_t size = archive_entry_size(entry);
-    if (size < 0 || size > BUNDLE_MAX_FILE_BYTES)
-        return problem(diags, path, "bundle", "file larger than 1 GiB");
-    char *bytes = arena_alloc(a, (size_t)size + 1);
-    if (!bytes) return problem(diags, path, "bundle", "larger than the memory allowed for it");
-    for (int64_t at = 0; at < size;) {
-        la_ssize_t n = archive_read_data(ar, bytes + at, (size_t)(size - at));
-        if (n < 0) return problem(diags, path, "bundle", archive_error_string(ar));
-        if (n == 0) return problem(diags, path, "bundle", "archive ends inside this file");
-        at += n;
-    }
-    return add_file(a, b, path, (struct str){bytes, (size_t)size});
-}
-
-static enum err read_archive(struct arena *a, struct archive *ar, struct str bytes, struct bundle *b,
-                             struct diag_list *diags) {
-    archive_read_support_filter_gzip(ar);
-    archive_read_support_format_tar(ar);
-    if (archive_read_open_memory(ar, bytes.ptr, bytes.len) != ARCHIVE_OK)
-        return problem(diags, STR(""), "bundle is no gzipped tar archive", archive_error_string(ar));
+static enum err read_archive(struct arena *a, struct tar *t, struct bundle *b, struct diag_list *diags) {
     for (;;) {
-        struct archive_entry *entry;
-        int status = archive_read_next_header(ar, &entry);
-        if (status == ARCHIVE_EOF) return OK;
-        if (status < ARCHIVE_WARN || status == ARCHIVE_FATAL)
-            return problem(diags, STR(""), "bundle is no gzipped tar archive", archive_error_string(ar));
-        enum err e = read_entry(a, ar, entry, b, diags);
-        if (e) return e;
+        struct tar_file f;
+        struct str path;
+        enum err e = tar_next(t, a, BUNDLE_MAX_FILE_BYTES, &f);
+        if (e == ERR_SYNTAX) return problem(diags, STR(""), "bundle is no gzipped tar archive", t->why);
+        if (e == ERR_LIMIT) return problem(diags, str_of(f.name), "bundle", "file larger than 1 GiB");
+        if (e) return problem(diags, STR(""), "bundle", "larger than the memory allowed for it");
+        if (!f.name) return OK;
+        if (!clean_path(a, f.name, &path))
+            return problem(diags, STR(""), "bundle", "an entry has no name that can be used, or leaves the archive");
+        if ((e = add_file(a, b, path, f.bytes)) != OK) return e;
     }
 }
 
-/* The object at a file's folder inside b->data, made on the way; NULL when a scalar is in the way. */
+/* The object at a file's folder inside b->data, made on the way; NULL when a scalar is in the way.
+ */
 static struct json *folder_of(struct arena *a, struct bundle *b, struct str path) {
     struct json *at = b->data;
     size_t end = path.len - base_name(path).len;
@@ -100,27 +79,29 @@ static struct json *folder_of(struct arena *a, struct bundle *b, struct str path
     return at;
 }
 
-static enum err parse_document(struct arena *a, const struct bundle_file *f, bool yaml, struct json **out,
-                               struct diag_list *diags) {
+static enum err parse_document(struct arena *a, const struct bundle_file *f, bool yaml,
+                               struct json **out, struct diag_list *diags) {
     struct json_error error = {0};
     enum err e = yaml ? yaml_parse(a, f->bytes, out, &error) : json_parse(a, f->bytes, out, &error);
     if (e == ERR_MEMORY) return e;
     if (e) {
-        diag_add(diags, DIAG_IO, (struct loc){.file = f->path, .row = error.row, .col = error.col}, "%s",
-                 error.message);
+        diag_add(diags, DIAG_IO, (struct loc){.file = f->path, .row = error.row, .col = error.col},
+                 "%s", error.message);
         return ERR_DIAG;
     }
     return OK;
 }
 
-static enum err merge_data(struct arena *a, struct bundle *b, const struct bundle_file *f, bool yaml,
-                           struct diag_list *diags) {
+static enum err merge_data(struct arena *a, struct bundle *b, const struct bundle_file *f,
+                           bool yaml, struct diag_list *diags) {
     struct json *v, *folder;
     enum err e = parse_document(a, f, yaml, &v, diags);
     if (e) return e;
-    if (v->kind != JSON_OBJECT) return problem(diags, f->path, "data document", "must be an object");
+    if (v->kind != JSON_OBJECT)
+        return problem(diags, f->path, "data document", "must be an object");
     if (!(folder = folder_of(a, b, f->path)) || !json_merge(a, folder, v))
-        return problem(diags, f->path, "data document", "conflicts with another data document at the same path");
+        return problem(diags, f->path, "data document",
+                       "conflicts with another data document at the same path");
     return OK;
 }
 
@@ -162,21 +143,28 @@ static enum err interpret(struct arena *a, struct bundle *b, struct diag_list *d
     for (uint32_t i = 0; i < b->files.n; i++) {
         const struct bundle_file *f = &b->files.items[i];
         struct str name = base_name(f->path);
-        if (same_path(f->path, full)) b->full = f->bytes;
-        else if (same_path(f->path, STR("policy.thin.wasm"))) b->thin = f->bytes;
-        else if (str_is(name, "data.json")) e = merge_data(a, b, f, false, diags);
-        else if (str_is(name, "data.yaml") || str_is(name, "data.yml")) e = merge_data(a, b, f, true, diags);
+        if (same_path(f->path, full))
+            b->full = f->bytes;
+        else if (same_path(f->path, STR("policy.thin.wasm")))
+            b->thin = f->bytes;
+        else if (str_is(name, "data.json"))
+            e = merge_data(a, b, f, false, diags);
+        else if (str_is(name, "data.yaml") || str_is(name, "data.yml"))
+            e = merge_data(a, b, f, true, diags);
         if (e) return e;
     }
     return OK;
 }
 
-enum err bundle_read(struct arena *a, struct str archive, struct bundle *out, struct diag_list *diags) {
+enum err bundle_read(struct arena *a, struct str archive, struct bundle *out,
+                     struct diag_list *diags) {
     struct bundle b = {0};
-    struct archive *ar = archive_read_new();
-    if (!ar) return ERR_MEMORY;
-    enum err e = read_archive(a, ar, archive, &b, diags);
-    archive_read_free(ar);
+    struct tar t;
+    if (archive.len == 0) return problem(diags, STR(""), "bundle is no gzipped tar archive", "it is empty");
+    enum err e = tar_init(&t, archive);
+    if (e) return e;
+    e = read_archive(a, &t, &b, diags);
+    tar_deinit(&t);
     if (!e) e = interpret(a, &b, diags);
     if (!e) *out = b;
     return e;
@@ -191,14 +179,17 @@ static enum err read_one(struct arena *a, const char *name, struct str under, co
     size_t len = 0;
     char *inner = arena_printf(a, &len, "%.*s/%s", STR_FMT(under), entry);
     if (!inner) return ERR_MEMORY;
-    if (stat(name, &st) != 0) return problem(diags, str_of(name), "cannot be read", strerror(errno));
+    if (stat(name, &st) != 0)
+        return problem(diags, str_of(name), "cannot be read", strerror(errno));
     if (S_ISDIR(st.st_mode)) return read_folder(a, name, (struct str){inner, len}, b, diags);
     if (!S_ISREG(st.st_mode)) return OK;
     struct buf bytes;
     buf_init(&bytes, BUNDLE_MAX_FILE_BYTES);
     enum err e = buf_read_file(&bytes, name);
     char *copy = e ? NULL : arena_strndup(a, (const char *)bytes.ptr, bytes.len);
-    if (e) problem(diags, str_of(name), "cannot be read", e == ERR_IO ? strerror(errno) : err_meaning(e));
+    if (e)
+        problem(diags, str_of(name), "cannot be read",
+                e == ERR_IO ? strerror(errno) : err_meaning(e));
     size_t n = bytes.len;
     buf_deinit(&bytes);
     if (e) return ERR_DIAG;
@@ -209,7 +200,9 @@ static enum err read_folder(struct arena *a, const char *dir, struct str under, 
                             struct diag_list *diags) {
     struct dirent **names;
     int n = scandir(dir, &names, NULL, alphasort);
-    if (n < 0) return problem(diags, str_of(arena_strndup(a, dir, strlen(dir))), "cannot be read", strerror(errno));
+    if (n < 0)
+        return problem(diags, str_of(arena_strndup(a, dir, strlen(dir))), "cannot be read",
+                       strerror(errno));
     enum err e = OK;
     for (int i = 0; i < n; i++) {
         const char *entry = names[i]->d_name;
@@ -223,7 +216,8 @@ static enum err read_folder(struct arena *a, const char *dir, struct str under, 
     return e;
 }
 
-enum err bundle_read_dir(struct arena *a, const char *dir, struct bundle *out, struct diag_list *diags) {
+enum err bundle_read_dir(struct arena *a, const char *dir, struct bundle *out,
+                         struct diag_list *diags) {
     struct bundle b = {0};
     enum err e = read_folder(a, dir, STR(""), &b, diags);
     if (!e) e = interpret(a, &b, diags);

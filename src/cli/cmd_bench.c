@@ -190,7 +190,7 @@ static struct str entrypoint_name(struct arena *a, struct str query) {
 
 static int bench_module(struct arena *a, const struct bench_flags *f, const struct loaded *l, struct str query,
                         struct str input) {
-    struct session s;
+    struct session s = {0};
     struct load_message message;
     enum err e = session_open_wasm(&s, l->wasm, l->thin, l->data, &message);
     struct str name = entrypoint_name(a, query);
@@ -216,6 +216,7 @@ static bool is_path(struct str q) {
 static int bench_source(struct arena *a, const struct bench_flags *f, const struct loaded *l, struct str query,
                         struct str input) {
     struct compile_request request = {
+        .thin_only = true,
         .sources = l->sources.items,
         .n_sources = l->sources.n,
         .parse = {.version = f->v0 || l->v0 ? REGO_V0 : REGO_V1},
@@ -227,7 +228,7 @@ static int bench_source(struct arena *a, const struct bench_flags *f, const stru
     };
     if (is_path(query)) request.entrypoints = &query, request.n_entrypoints = 1;
     else request.query = query;
-    struct session s;
+    struct session s = {0};
     struct load_message message;
     int code;
     enum err e = session_open(&s, &request, l->data, &message);

@@ -32,7 +32,7 @@ static bool read_flags(struct arena *a, struct build_flags *f, int argc, char **
         {"revision", 'r', OPTION_TEXT, &f->revision, "TEXT", "revision written into the manifest"},
         {"raw", 0, OPTION_BOOL, &f->raw, NULL, "write the bare module instead of a bundle"},
         {"form", 0, OPTION_TEXT, &f->form, "FORM", "with --raw: full (default) or thin"},
-        {"max-size", 0, OPTION_TEXT, &f->max_size, "BYTES", "largest module allowed, such as 500KB or 10MB (default 10MB)"},
+        {"max-size", 0, OPTION_TEXT, &f->max_size, "BYTES", "largest module allowed: 500KB, 10MB … (default 10MB)"},
         {"optimize", 'O', OPTION_NUMBER, &f->optimize, "LEVEL", "optimization level (default 1)"},
         {"disable-transform", 0, OPTION_TEXT, &f->disable, "NAMES", "transforms to leave out, comma separated"},
         {"dump", 0, OPTION_TEXT, &f->dump, "STAGE", "print a stage's output and stop; `list` names the stages"},
@@ -131,14 +131,14 @@ static int write_output(struct arena *a, const char *path, struct str bytes) {
         fwrite(bytes.ptr, 1, bytes.len, stdout);
         return EXIT_OK;
     }
-    if (file_write_atomic(path, bytes)) return fail("cannot write %s: %s", path, strerror(errno));
+    if (file_write_output(path, bytes)) return fail("cannot write %s: %s", path, strerror(errno));
     char hex[65];
     size_t len = 0;
     sha256_hex(bytes.ptr, bytes.len, hex);
     const char *slash = strrchr(path, '/');
     char *line = arena_printf(a, &len, "%s  %s\n", hex, slash ? slash + 1 : path);
     char *beside = arena_printf(a, NULL, "%s.sha256", path);
-    if (file_write_atomic(beside, (struct str){line, len})) return fail("cannot write %s: %s", beside, strerror(errno));
+    if (file_write_output(beside, (struct str){line, len})) return fail("cannot write %s: %s", beside, strerror(errno));
     return EXIT_OK;
 }
 

@@ -112,6 +112,11 @@ static struct str cell_text(struct arena *a, const struct json *v, int64_t limit
     return (struct str){text, len};
 }
 
+/* The i-th expression's value. */
+static struct json *value_at(const struct json *result, uint32_t i) {
+    return json_get_c(json_get_c(result, "expressions")->items[i], "value");
+}
+
 static int by_name(const void *a, const void *b) { return str_cmp(*(const struct str *)a, *(const struct str *)b); }
 
 /* A table of bindings and of the expressions that are no plain truths, as OPA's pretty form. */
@@ -134,7 +139,7 @@ static void print_pretty(struct arena *a, const struct json *results, int64_t li
     for (uint32_t i = 0; i < expressions->n; i++) {
         bool plain = true;
         for (uint32_t r = 0; r < results->n; r++) {
-            const struct json *v = json_get_c(json_get_c(results->items[r], "expressions")->items[i], "value");
+            const struct json *v = value_at(results->items[r], i);
             plain &= v->kind == JSON_BOOL && v->boolean;
         }
         if (plain && (bound || expressions->n > 1)) continue;
@@ -147,7 +152,7 @@ static void print_pretty(struct arena *a, const struct json *results, int64_t li
         for (uint32_t i = 0; i < bound; i++)
             ARENA_PUSH(a, &cells, cell_text(a, json_get(json_get_c(row, "bindings"), names.items[i]), limit));
         for (uint32_t i = 0; i < shown.n; i++)
-            ARENA_PUSH(a, &cells, cell_text(a, json_get_c(json_get_c(row, "expressions")->items[shown.items[i]], "value"), limit));
+            ARENA_PUSH(a, &cells, cell_text(a, value_at(row, shown.items[i]), limit));
     }
     if (names.n == 0) buf_cstr(out, "true\n");
     else print_table(cells.items, results->n + 1, names.n, true, false, out);
@@ -219,8 +224,10 @@ static int evaluate(struct arena *a, const struct eval_flags *f, struct session 
     if (timeout < 0) return fail("--timeout takes a duration such as 500ms or 10s");
     enum err e = session_eval(s, 0, input, f->strict_builtins, (uint64_t)timeout, &r);
     if (e) return report_eval_error(a, f, e, r.message);
-    if (r.defined && (e = json_parse(a, r.json, &rows, NULL))) return report_eval_error(a, f, e, "the result is no JSON");
-    for (uint32_t i = 0; r.defined && i < rows->n; i++) json_push(a, results, result_of(a, &s->compile, rows->items[i]));
+    if (r.defined && (e = json_parse(a, r.json, &rows, NULL)))
+        return report_eval_error(a, f, e, "the result is no JSON");
+    for (uint32_t i = 0; r.defined && i < rows->n; i++)
+        json_push(a, results, result_of(a, &s->compile, rows->items[i]));
     struct buf out, escaped;
     buf_init(&out, OUTPUT_BYTES);
     buf_init(&escaped, OUTPUT_BYTES);
@@ -260,10 +267,11 @@ int cmd_eval(struct arena *a, int argc, char **argv) {
         .n_query_imports = f.imports.n,
         .data = loaded.data,
         .capture_values = true,
+        .thin_only = true,
         .strict = f.strict,
         .optimize = (int)f.optimize,
     };
-    struct session s;
+    struct session s = {.once = true};
     struct load_message message;
     enum err e = session_open(&s, &request, loaded.data, &message);
     if (e == ERR_DIAG) code = report_errors(&s.compile.diags, as_json, EXIT_ERRORS);

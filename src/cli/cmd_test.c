@@ -127,18 +127,13 @@ static void duration(uint64_t ns, char out[32]) {
 }
 
 static void print_pretty(const struct test_flags *f, const struct test_list *l) {
-    const char *file = NULL;
-    size_t file_len = 0;
     uint32_t n[4] = {0};
     for (uint32_t i = 0; i < l->n; i++) {
         const struct test_case *t = &l->items[i];
         char time[32];
         n[t->outcome]++;
         if (t->outcome == TEST_PASS && !f->verbose) continue;
-        if (!file || file_len != t->loc.file.len || memcmp(file, t->loc.file.ptr, file_len))
-            printf("%.*s:\n", STR_FMT(t->loc.file));
-        file = t->loc.file.ptr;
-        file_len = t->loc.file.len;
+        printf("%.*s:%u:\n", STR_FMT(t->loc.file), (unsigned)t->loc.row);
         duration(t->duration_ns, time);
         printf("%.*s.%.*s: %s", STR_FMT(t->package), STR_FMT(t->name), word(t->outcome));
         if (t->outcome != TEST_SKIP) printf(" (%s)", time);
@@ -185,8 +180,18 @@ static int exit_code(const struct test_flags *f, const struct test_list *l) {
     return EXIT_OK;
 }
 
+/* Without a test there is nothing to load, but policies are checked all the same. */
+static enum err open_tests(struct session *s, const struct compile_request *request, const struct json *data,
+                           struct load_message *message) {
+    if (request->n_entrypoints) return session_open(s, request, data, message);
+    message->text[0] = 0;
+    s->compiled = true;
+    return compile_run(&s->compile, request, "check");
+}
+
 static int run(struct arena *a, const struct test_flags *f, const struct loaded *loaded, const struct json *values) {
     struct compile_request request = {
+        .thin_only = true,
         .sources = loaded->sources.items,
         .n_sources = loaded->sources.n,
         .parse = {.version = f->v0 || loaded->v0 ? REGO_V0 : REGO_V1, .template_values = values},
@@ -204,9 +209,9 @@ static int run(struct arena *a, const struct test_flags *f, const struct loaded 
         if (tests.items[i].outcome != TEST_SKIP) ARENA_PUSH(a, &paths, tests.items[i].path);
     request.entrypoints = paths.items;
     request.n_entrypoints = paths.n;
-    struct session s = {0};
+    struct session s = {.once = true};
     struct load_message message;
-    enum err e = paths.n ? session_open(&s, &request, loaded->data, &message) : OK;
+    enum err e = open_tests(&s, &request, loaded->data, &message);
     int code = EXIT_OK;
     if (e == ERR_DIAG) code = report_errors(&s.compile.diags, json, EXIT_FAILED);
     else if (e) code = fail("%s", message.text[0] ? message.text : err_meaning(e));

@@ -1,4 +1,5 @@
-/* The regent program: finds the command and runs it. The only place, with the commands, that exits or prints for a person.
+/* The regent program: finds the command and runs it. The only place, with the commands, that exits or prints for
+ * a person.
  * in: argv. out: exit code. owns: the process arena. */
 #include "cli/cli.h"
 #include <signal.h>

@@ -7,7 +7,7 @@ static enum err load(struct session *s, struct str full, struct str thin, const 
                      struct load_message *message) {
     char cache[4096];
     const char *home = getenv("REGENT_CODE_CACHE");
-    struct engine_options options = {.max_instances = 16, .cache_dir = NULL};
+    struct engine_options options = {.max_instances = 4, .quick_compile = s->once};
     if (home && snprintf(cache, sizeof cache, "%s", home) < (int)sizeof cache) options.cache_dir = cache;
     enum err e = engine_new(&options, &s->engine);
     if (e) return e;
@@ -18,7 +18,7 @@ static enum err load(struct session *s, struct str full, struct str thin, const 
 
 enum err session_open(struct session *s, const struct compile_request *request, const struct json *data,
                       struct load_message *message) {
-    *s = (struct session){.compiled = true};
+    *s = (struct session){.compiled = true, .once = s->once};
     message->text[0] = 0;
     enum err e = compile_run(&s->compile, request, NULL);
     if (e) return e;
@@ -27,7 +27,7 @@ enum err session_open(struct session *s, const struct compile_request *request, 
 
 enum err session_open_wasm(struct session *s, struct str wasm, struct str thin, const struct json *data,
                            struct load_message *message) {
-    *s = (struct session){0};
+    *s = (struct session){.once = s->once};
     message->text[0] = 0;
     return load(s, wasm, thin, data, message);
 }

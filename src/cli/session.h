@@ -9,9 +9,11 @@ struct session {
     struct instances *pool;
     struct policy *policy;
     bool compiled;
+    bool once; /* set before opening: few evaluations follow, so quick loading beats quick code */
 };
 
-/* Compiles (errors in s->compile.diags, code ERR_DIAG) and loads. message gets a sentence for other errors. */
+/* s is zeroed but for `once`. Compiles (errors in s->compile.diags, code ERR_DIAG) and loads. message gets a sentence
+ * for other errors. */
 enum err session_open(struct session *s, const struct compile_request *request, const struct json *data,
                       struct load_message *message);
 /* The same for modules that exist already. */

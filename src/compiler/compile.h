@@ -29,6 +29,7 @@ struct compile_request {
     bool capture_values;       /* query: bind each expression's value to a ^termN variable (see captures) */
     bool strict;               /* opa build --strict / check --strict */
     bool keep_print;           /* else print() calls are erased, as in opa build */
+    bool thin_only;            /* leaves c->full empty: for modules that this process runs itself */
     int optimize;              /* -O: 0 as planned, 1 with the transforms, 2 reserved */
     const char *disabled_transforms; /* comma list of names, for tests; NULL: none */
     uint64_t max_arena_bytes;  /* 0: 1 GiB */

@@ -1,5 +1,6 @@
-/* Folder watcher: reads, verifies and loads a bundle in the background, then swaps it in with one pointer store.
- * in: DIR/tenants/ID/bundle.tar.gz. out: entries in the tenant table. owns: its list of what it has seen. */
+/* Folder watcher: reads, verifies and loads a bundle in the background, then swaps it in with one
+ * pointer store. in: DIR/tenants/ID/bundle.tar.gz. out: entries in the tenant table. owns: its list
+ * of what it has seen. */
 #include "edge/activate.h"
 #include "bundle/bundle.h"
 #include <dirent.h>
@@ -62,10 +63,12 @@ static uint64_t now_us(void) {
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
 }
 
-static enum err first_problem(const struct diag_list *diags, struct load_message *message, enum err e) {
+static enum err first_problem(const struct diag_list *diags, struct load_message *message,
+                              enum err e) {
     const char *what = diags->n ? diags->items[0].message.ptr : err_meaning(e);
     struct str file = diags->n ? diags->items[0].loc.file : STR("");
-    snprintf(message->text, sizeof message->text, "%.*s%s%s", STR_FMT(file), file.len ? ": " : "", what);
+    snprintf(message->text, sizeof message->text, "%.*s%s%s", STR_FMT(file), file.len ? ": " : "",
+             what);
     return e;
 }
 
@@ -80,15 +83,20 @@ static enum err load(struct watcher *w, const char *path, const char *id, struct
     buf_init(&bytes, w->options.max_bundle_bytes);
     diag_list_init(&diags, &a);
     enum err e = buf_read_file(&bytes, path);
-    if (e) snprintf(message->text, sizeof message->text, "%s", e == ERR_IO ? strerror(errno) : err_meaning(e));
-    if (!e && (e = bundle_read(&a, buf_view(&bytes), &b, &diags))) first_problem(&diags, message, e);
+    if (e)
+        snprintf(message->text, sizeof message->text, "%s",
+                 e == ERR_IO ? strerror(errno) : err_meaning(e));
+    if (!e && (e = bundle_read(&a, buf_view(&bytes), &b, &diags)))
+        first_problem(&diags, message, e);
     if (!e && b.full.len == 0 && b.thin.len == 0) {
         e = ERR_INVALID;
-        snprintf(message->text, sizeof message->text,
-                 "the bundle holds no WebAssembly module: build it with `regent build -t wasm -e PATH`");
+        snprintf(
+            message->text, sizeof message->text,
+            "the bundle holds no WebAssembly module: build it with `regent build -t wasm -e PATH`");
     }
     if (!e) {
-        struct policy_source source = {.full = b.full, .thin = b.thin, .data = b.data, .name = str_of(id)};
+        struct policy_source source = {
+            .full = b.full, .thin = b.thin, .data = b.data, .name = str_of(id)};
         e = policy_load(w->options.engine, &source, out, message);
     }
     buf_deinit(&bytes);
@@ -108,11 +116,13 @@ static bool activate(struct watcher *w, struct seen *s, const char *path) {
     if (!e && (e = tenants_set(w->options.tenants, str_of(s->id), policy))) policy_release(policy);
     if (e) {
         log_line(log, LOG_ERROR, "bundle refused", "tenant_id", s->id, "file", path, "reason",
-                 message.text[0] ? message.text : err_meaning(e), "serving", s->active ? "the version before" : "nothing", NULL);
+                 message.text[0] ? message.text : err_meaning(e), "serving",
+                 s->active ? "the version before" : "nothing", NULL);
         return false;
     }
     char took[32];
-    snprintf(took, sizeof took, "%llu.%03llu", (unsigned long long)(us / 1000), (unsigned long long)(us % 1000));
+    snprintf(took, sizeof took, "%llu.%03llu", (unsigned long long)(us / 1000),
+             (unsigned long long)(us % 1000));
     log_line(log, LOG_INFO, "bundle activated", "tenant_id", s->id, "ms", took, NULL);
     return s->active = true;
 }
@@ -122,15 +132,15 @@ static bool unchanged(const struct seen *s, const struct stat *st) {
            s->size == st->st_size && s->inode == st->st_ino;
 }
 
-static bool valid_id(const char *id) {
-    return id[0] != '.' && strlen(id) < TENANT_ID_BYTES;
-}
+static bool valid_id(const char *id) { return id[0] != '.' && strlen(id) < TENANT_ID_BYTES; }
 
 static void look_at(struct watcher *w, const char *id, uint32_t *loaded, uint32_t *refused) {
     char path[4096];
     struct stat st;
     if (!valid_id(id)) return;
-    if (snprintf(path, sizeof path, "%s/tenants/%s/bundle.tar.gz", w->options.directory, id) >= (int)sizeof path) return;
+    if (snprintf(path, sizeof path, "%s/tenants/%s/bundle.tar.gz", w->options.directory, id) >=
+        (int)sizeof path)
+        return;
     bool there = stat(path, &st) == 0;
     if (!there && (errno == ENOENT || errno == ENOTDIR)) return;
     struct seen *s = there && !S_ISREG(st.st_mode) ? NULL : seen_of(w, id);
@@ -159,12 +169,13 @@ static void remove_absent(struct watcher *w) {
 
 void watcher_scan(struct watcher *w, uint32_t *loaded, uint32_t *refused) {
     char folder[4096];
-    if (snprintf(folder, sizeof folder, "%s/tenants", w->options.directory) >= (int)sizeof folder) return;
+    if (snprintf(folder, sizeof folder, "%s/tenants", w->options.directory) >= (int)sizeof folder)
+        return;
     DIR *dir = opendir(folder);
     if (!dir) { /* a folder that vanishes for a moment must not take every tenant with it */
         if (!w->missing_reported)
-            log_line(w->options.log, LOG_ERROR, "cannot read the folder of tenants", "folder", folder, "reason",
-                     strerror(errno), NULL);
+            log_line(w->options.log, LOG_ERROR, "cannot read the folder of tenants", "folder",
+                     folder, "reason", strerror(errno), NULL);
         w->missing_reported = true;
         return;
     }

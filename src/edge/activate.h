@@ -15,9 +15,9 @@ struct watcher_options {
 
 MUST_USE enum err watcher_new(const struct watcher_options *options, struct watcher **out);
 void watcher_free(struct watcher *w);
-/* Looks once: loads new and changed bundles, removes tenants whose folder is gone. A bundle that cannot be loaded is
- * refused with a log line and its old version serves on; it is tried again when its file changes. Counts of what
- * happened go to *loaded and *refused (may be NULL). */
+/* Looks once: loads new and changed bundles, removes tenants whose folder is gone. A bundle that
+ * cannot be loaded is refused with a log line and its old version serves on; it is tried again when
+ * its file changes. Counts of what happened go to *loaded and *refused (may be NULL). */
 void watcher_scan(struct watcher *w, uint32_t *loaded, uint32_t *refused);
 
 #endif

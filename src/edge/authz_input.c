@@ -1,6 +1,6 @@
-/* Envoy's CheckRequest as opa-envoy-plugin's input document: only populated fields, lowerCamel names, and the parsed path,
- * query and body beside them (contracts.md §7 and §E1).
- * in: protobuf bytes. out: JSON. owns: nothing. */
+/* Envoy's CheckRequest as opa-envoy-plugin's input document: only populated fields, lowerCamel
+ * names, and the parsed path, query and body beside them. in: protobuf
+ * bytes. out: JSON. owns: nothing. */
 #include "base/hash.h"
 #include "edge/doors.h"
 #include "net/protobuf.h"
@@ -12,8 +12,8 @@ enum { MAX_STRUCT_DEPTH = 64, MAX_FIELD = 16 };
 /* How a field is written. */
 enum field_kind {
     FIELD_STRING,
-    FIELD_BYTES,      /* base64 */
-    FIELD_INTEGER,    /* integers and enums as numbers */
+    FIELD_BYTES,   /* base64 */
+    FIELD_INTEGER, /* integers and enums as numbers */
     FIELD_BOOL,
     FIELD_MESSAGE,
     FIELD_STRING_MAP, /* map<string, string> */
@@ -28,26 +28,45 @@ struct field {
     const struct field *message; /* FIELD_MESSAGE, FIELD_MESSAGE_LIST; ends with number 0 */
 };
 
-static const struct field socket_address[] = {{1, FIELD_INTEGER, "protocol", 0}, {2, FIELD_STRING, "address", 0},
-                                              {3, FIELD_INTEGER, "portValue", 0}, {4, FIELD_STRING, "namedPort", 0},
-                                              {5, FIELD_STRING, "resolverName", 0}, {6, FIELD_BOOL, "ipv4Compat", 0}, {0}};
-static const struct field pipe_address[] = {{1, FIELD_STRING, "path", 0}, {2, FIELD_INTEGER, "mode", 0}, {0}};
+static const struct field socket_address[] = {{1, FIELD_INTEGER, "protocol", 0},
+                                              {2, FIELD_STRING, "address", 0},
+                                              {3, FIELD_INTEGER, "portValue", 0},
+                                              {4, FIELD_STRING, "namedPort", 0},
+                                              {5, FIELD_STRING, "resolverName", 0},
+                                              {6, FIELD_BOOL, "ipv4Compat", 0},
+                                              {0}};
+static const struct field pipe_address[] = {
+    {1, FIELD_STRING, "path", 0}, {2, FIELD_INTEGER, "mode", 0}, {0}};
 static const struct field address[] = {{1, FIELD_MESSAGE, "socketAddress", socket_address},
-                                       {2, FIELD_MESSAGE, "pipe", pipe_address}, {0}};
-static const struct field peer[] = {{1, FIELD_MESSAGE, "address", address}, {2, FIELD_STRING, "service", 0},
-                                    {3, FIELD_STRING_MAP, "labels", 0},     {4, FIELD_STRING, "principal", 0},
-                                    {5, FIELD_STRING, "certificate", 0},    {0}};
-static const struct field timestamp[] = {{1, FIELD_INTEGER, "seconds", 0}, {2, FIELD_INTEGER, "nanos", 0}, {0}};
-static const struct field header_value[] = {{1, FIELD_STRING, "key", 0}, {2, FIELD_STRING, "value", 0},
-                                            {3, FIELD_BYTES, "rawValue", 0}, {0}};
+                                       {2, FIELD_MESSAGE, "pipe", pipe_address},
+                                       {0}};
+static const struct field peer[] = {
+    {1, FIELD_MESSAGE, "address", address}, {2, FIELD_STRING, "service", 0},
+    {3, FIELD_STRING_MAP, "labels", 0},     {4, FIELD_STRING, "principal", 0},
+    {5, FIELD_STRING, "certificate", 0},    {0}};
+static const struct field timestamp[] = {
+    {1, FIELD_INTEGER, "seconds", 0}, {2, FIELD_INTEGER, "nanos", 0}, {0}};
+static const struct field header_value[] = {{1, FIELD_STRING, "key", 0},
+                                            {2, FIELD_STRING, "value", 0},
+                                            {3, FIELD_BYTES, "rawValue", 0},
+                                            {0}};
 static const struct field header_map[] = {{1, FIELD_MESSAGE_LIST, "headers", header_value}, {0}};
-static const struct field http[] = {
-    {1, FIELD_STRING, "id", 0},        {2, FIELD_STRING, "method", 0},  {3, FIELD_STRING_MAP, "headers", 0},
-    {4, FIELD_STRING, "path", 0},      {5, FIELD_STRING, "host", 0},    {6, FIELD_STRING, "scheme", 0},
-    {7, FIELD_STRING, "query", 0},     {8, FIELD_STRING, "fragment", 0}, {9, FIELD_INTEGER, "size", 0},
-    {10, FIELD_STRING, "protocol", 0}, {11, FIELD_STRING, "body", 0},   {12, FIELD_BYTES, "rawBody", 0},
-    {13, FIELD_MESSAGE, "headerMap", header_map}, {0}};
-static const struct field request[] = {{1, FIELD_MESSAGE, "time", timestamp}, {2, FIELD_MESSAGE, "http", http}, {0}};
+static const struct field http[] = {{1, FIELD_STRING, "id", 0},
+                                    {2, FIELD_STRING, "method", 0},
+                                    {3, FIELD_STRING_MAP, "headers", 0},
+                                    {4, FIELD_STRING, "path", 0},
+                                    {5, FIELD_STRING, "host", 0},
+                                    {6, FIELD_STRING, "scheme", 0},
+                                    {7, FIELD_STRING, "query", 0},
+                                    {8, FIELD_STRING, "fragment", 0},
+                                    {9, FIELD_INTEGER, "size", 0},
+                                    {10, FIELD_STRING, "protocol", 0},
+                                    {11, FIELD_STRING, "body", 0},
+                                    {12, FIELD_BYTES, "rawBody", 0},
+                                    {13, FIELD_MESSAGE, "headerMap", header_map},
+                                    {0}};
+static const struct field request[] = {
+    {1, FIELD_MESSAGE, "time", timestamp}, {2, FIELD_MESSAGE, "http", http}, {0}};
 static const struct field metadata[] = {{1, FIELD_STRUCT_MAP, "filterMetadata", 0}, {0}};
 static const struct field tls_session[] = {{1, FIELD_STRING, "sni", 0}, {0}};
 static const struct field attributes[] = {{1, FIELD_MESSAGE, "source", peer},
@@ -60,7 +79,8 @@ static const struct field attributes[] = {{1, FIELD_MESSAGE, "source", peer},
                                           {0}};
 
 static void comma(struct buf *out) {
-    if (out->len && out->ptr[out->len - 1] != '{' && out->ptr[out->len - 1] != '[') buf_byte(out, ',');
+    if (out->len && out->ptr[out->len - 1] != '{' && out->ptr[out->len - 1] != '[')
+        buf_byte(out, ',');
 }
 
 static void key(struct buf *out, struct str name) {
@@ -77,7 +97,8 @@ static void base64(struct str s, struct buf *out) {
         uint32_t v = (uint32_t)(uint8_t)s.ptr[i] << 16;
         if (left > 1) v |= (uint32_t)(uint8_t)s.ptr[i + 1] << 8;
         if (left > 2) v |= (uint8_t)s.ptr[i + 2];
-        char four[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=', left > 2 ? digits[v & 63] : '='};
+        char four[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
+                        left > 2 ? digits[v & 63] : '='};
         buf_put(out, four, 4);
     }
     buf_byte(out, '"');
@@ -148,7 +169,10 @@ static bool struct_value(struct str message, int depth, struct buf *out) {
     struct reader r = reader_of(message.ptr, message.len);
     struct pb_field f, last = {.number = 1};
     while (pb_next(&r, &f)) last = f;
-    if (r.failed) return false;
+    static const enum pb_wire wires[] = {[1] = PB_VARINT, PB_FIXED64, PB_BYTES,
+                                         PB_VARINT,       PB_BYTES,   PB_BYTES};
+    if (r.failed || (last.number < sizeof wires / sizeof *wires && last.wire != wires[last.number]))
+        return false;
     double d;
     switch (last.number) {
     case 2:
@@ -181,8 +205,10 @@ static bool repeated(struct str message, const struct field *field, struct buf *
         }
         if (!entry(f.bytes, &k, &v)) return false;
         key(out, k);
-        if (field->kind == FIELD_STRING_MAP) json_print_string(v, out);
-        else if (!struct_fields(v, 0, out)) return false;
+        if (field->kind == FIELD_STRING_MAP)
+            json_print_string(v, out);
+        else if (!struct_fields(v, 0, out))
+            return false;
     }
     buf_byte(out, list ? ']' : '}');
     return !r.failed;
@@ -246,7 +272,8 @@ static struct str find_in_map(struct str message, uint32_t number, struct str na
     struct pb_field f;
     struct str k, v, found = {NULL, 0};
     while (pb_next(&r, &f))
-        if (f.number == number && f.wire == PB_BYTES && entry(f.bytes, &k, &v) && str_eq(k, name)) found = v;
+        if (f.number == number && f.wire == PB_BYTES && entry(f.bytes, &k, &v) && str_eq(k, name))
+            found = v;
     return found;
 }
 
@@ -258,7 +285,8 @@ static bool decode(struct arena *a, struct str s, bool form, struct str *out) {
     return n >= 0;
 }
 
-/* Cut at '?', percent-decode, trim all leading '/', split (no dot-segment removal, as the plugin does). */
+/* Cut at '?', percent-decode, trim all leading '/', split (no dot-segment removal, as the plugin
+ * does). */
 static bool parsed_path(struct arena *a, struct str path, struct buf *out) {
     const char *q = path.len ? memchr(path.ptr, '?', path.len) : NULL;
     struct str cut = q ? str_head(path, (size_t)(q - path.ptr)) : path, text;
@@ -276,7 +304,8 @@ static bool parsed_path(struct arena *a, struct str path, struct buf *out) {
     return true;
 }
 
-/* Makes a table of lists the members of an empty object (json_set would look through all of them each time). */
+/* Makes a table of lists the members of an empty object (json_set would look through all of them
+ * each time). */
 static bool members(struct arena *a, struct json *o, const struct table *t) {
     o->items = ARENA_ARRAY(a, struct json *, t->n);
     o->keys = ARENA_ARRAY(a, struct str, t->n);
@@ -289,7 +318,8 @@ static bool members(struct arena *a, struct json *o, const struct table *t) {
     return true;
 }
 
-/* key=value&… as an object of lists. Pairs with bad escapes or semicolons are left out, or with `strict` refused (NULL). */
+/* key=value&… as an object of lists. Pairs with bad escapes or semicolons are left out, or with
+ * `strict` refused (NULL). */
 static struct json *form_values(struct arena *a, struct str s, bool strict) {
     struct json *o = json_object(a), *list;
     struct table seen;
@@ -302,7 +332,8 @@ static struct json *form_values(struct arena *a, struct str s, bool strict) {
         struct str name = equals ? str_head(pair, (size_t)(equals - pair.ptr)) : pair;
         struct str value = equals ? str_from(pair, name.len + 1) : (struct str){"", 0};
         if (pair.len == 0) continue;
-        if (memchr(pair.ptr, ';', pair.len) || !decode(a, name, true, &k) || !decode(a, value, true, &v)) {
+        if (memchr(pair.ptr, ';', pair.len) || !decode(a, name, true, &k) ||
+            !decode(a, value, true, &v)) {
             if (strict) return NULL;
             continue;
         }
@@ -328,7 +359,8 @@ static bool parsed_query(struct arena *a, struct str path, struct buf *out) {
     return o != NULL;
 }
 
-/* A request header, from the map or, with encode_raw_headers, from the list; ptr NULL without one. */
+/* A request header, from the map or, with encode_raw_headers, from the list; ptr NULL without one.
+ */
 static struct str header(struct str http_message, struct str name) {
     struct str found = find_in_map(http_message, 3, name), list = find(http_message, 13);
     struct reader r = reader_of(list.ptr, list.len);
@@ -368,9 +400,11 @@ static enum body_kind body_kind(struct str type) {
 }
 
 /* The request body as a value: JSON and form data; others, and cut ones, are null (*value NULL). */
-static bool read_body(struct arena *a, struct str http_message, struct json **value, bool *truncated, const char **why) {
+static bool read_body(struct arena *a, struct str http_message, struct json **value,
+                      bool *truncated, const char **why) {
     struct str body = find(http_message, 11), length = header(http_message, STR("content-length"));
-    struct str type = header(http_message, STR("content-type")), partial = header(http_message, STR("x-envoy-auth-partial-body"));
+    struct str type = header(http_message, STR("content-type")),
+               partial = header(http_message, STR("x-envoy-auth-partial-body"));
     enum body_kind kind = body_kind(type);
     struct json_error error;
     bool ok = true;
@@ -388,13 +422,16 @@ static bool read_body(struct arena *a, struct str http_message, struct json **va
     return true;
 }
 
-static bool parsed_body(struct arena *a, struct str http_message, struct buf *out, const char **why) {
+static bool parsed_body(struct arena *a, struct str http_message, struct buf *out,
+                        const char **why) {
     struct json *v = NULL;
     bool truncated = false;
     if (!read_body(a, http_message, &v, &truncated, why)) return false;
     buf_cstr(out, ",\"parsed_body\":");
-    if (v) json_print(v, false, 0, out);
-    else buf_cstr(out, "null");
+    if (v)
+        json_print(v, false, 0, out);
+    else
+        buf_cstr(out, "null");
     buf_cstr(out, truncated ? ",\"truncated_body\":true" : ",\"truncated_body\":false");
     return true;
 }
@@ -415,8 +452,10 @@ enum err authz_input(struct arena *a, struct str message, struct str tenant_head
     buf_cstr(out, "{\"attributes\":");
     if (!message_fields(attrs, attributes, out)) return info->why = "no CheckRequest", ERR_SYNTAX;
     if (!has_http) return info->why = "the CheckRequest has no attributes.request.http", ERR_INPUT;
-    if (!parsed_path(a, path, out)) return info->why = "the request's path cannot be parsed", ERR_INPUT;
-    if (!parsed_query(a, path, out)) return info->why = "the request's query is too large", ERR_INPUT;
+    if (!parsed_path(a, path, out))
+        return info->why = "the request's path cannot be parsed", ERR_INPUT;
+    if (!parsed_query(a, path, out))
+        return info->why = "the request's query is too large", ERR_INPUT;
     if (!parsed_body(a, http_message, out, &info->why)) return ERR_INPUT;
     if (principal.len) {
         buf_cstr(out, ",\"source_principal\":");

@@ -1,4 +1,4 @@
-/* Decisions as Envoy's CheckResponse (contracts.md §7 and §E1).
+/* Decisions as Envoy's CheckResponse, with the fields and types of opa-envoy-plugin.
  * in: a decision's JSON. out: protobuf bytes. owns: nothing. */
 #include "edge/doors.h"
 #include "net/protobuf.h"
@@ -8,7 +8,13 @@ enum { RPC_OK = 0, RPC_PERMISSION_DENIED = 7 };
 /* CheckResponse, DeniedHttpResponse and OkHttpResponse field numbers. */
 enum { RESPONSE_STATUS = 1, RESPONSE_DENIED = 2, RESPONSE_OK = 3, RESPONSE_METADATA = 4 };
 enum { DENIED_STATUS = 1, DENIED_HEADERS = 2, DENIED_BODY = 3 };
-enum { OK_HEADERS = 2, OK_HEADERS_TO_REMOVE = 5, OK_RESPONSE_HEADERS = 6, OK_QUERY_SET = 7, OK_QUERY_REMOVE = 8 };
+enum {
+    OK_HEADERS = 2,
+    OK_HEADERS_TO_REMOVE = 5,
+    OK_RESPONSE_HEADERS = 6,
+    OK_QUERY_SET = 7,
+    OK_QUERY_REMOVE = 8
+};
 
 static void rpc_status(struct buf *out, int code) {
     size_t m = pb_begin(out, RESPONSE_STATUS);
@@ -18,7 +24,8 @@ static void rpc_status(struct buf *out, int code) {
 
 static void struct_value(struct buf *out, uint32_t field, const struct json *v);
 
-static void struct_fields(struct buf *out, const struct json *o, const char *more_key, struct str more) {
+static void struct_fields(struct buf *out, const struct json *o, const char *more_key,
+                          struct str more) {
     for (uint32_t i = 0; o && i < o->n; i++) {
         size_t m = pb_begin(out, 1);
         pb_string(out, 1, o->keys[i]);
@@ -104,7 +111,8 @@ static bool headers(struct buf *out, uint32_t field, const struct json *v) {
     if (v->kind == JSON_OBJECT) return header_object(out, field, v);
     if (v->kind != JSON_ARRAY) return false;
     for (uint32_t i = 0; i < v->n; i++)
-        if (v->items[i]->kind != JSON_OBJECT || !header_object(out, field, v->items[i])) return false;
+        if (v->items[i]->kind != JSON_OBJECT || !header_object(out, field, v->items[i]))
+            return false;
     return true;
 }
 
@@ -141,7 +149,8 @@ static enum err mistyped(const char **why, const char *what) { return *why = wha
 static enum err allowed(const struct json *o, struct buf *out, const char **why) {
     rpc_status(out, RPC_OK);
     size_t m = pb_begin(out, RESPONSE_OK);
-    if (!headers(out, OK_HEADERS, json_get_c(o, "headers"))) return mistyped(why, "headers must hold strings");
+    if (!headers(out, OK_HEADERS, json_get_c(o, "headers")))
+        return mistyped(why, "headers must hold strings");
     if (!strings(out, OK_HEADERS_TO_REMOVE, json_get_c(o, "request_headers_to_remove")))
         return mistyped(why, "request_headers_to_remove must be a list of strings");
     if (!headers(out, OK_RESPONSE_HEADERS, json_get_c(o, "response_headers_to_add")))
@@ -157,8 +166,8 @@ static enum err allowed(const struct json *o, struct buf *out, const char **why)
 /* Envoy's enum StatusCode holds these. */
 static bool known_status(int64_t s) {
     return s == 100 || (s >= 200 && s <= 208) || s == 226 || (s >= 300 && s <= 308 && s != 306) ||
-           (s >= 400 && s <= 417) || (s >= 421 && s <= 424) || s == 426 || s == 428 || s == 429 || s == 431 ||
-           (s >= 500 && s <= 508) || s == 510 || s == 511;
+           (s >= 400 && s <= 417) || (s >= 421 && s <= 424) || s == 426 || s == 428 || s == 429 ||
+           s == 431 || (s >= 500 && s <= 508) || s == 510 || s == 511;
 }
 
 static enum err denied(const struct json *o, struct buf *out, const char **why) {
@@ -171,23 +180,27 @@ static enum err denied(const struct json *o, struct buf *out, const char **why) 
     size_t m = pb_begin(out, RESPONSE_DENIED), s = pb_begin(out, DENIED_STATUS);
     pb_varint(out, 1, (uint64_t)code);
     pb_end(out, s);
-    if (!headers(out, DENIED_HEADERS, json_get_c(o, "headers"))) return mistyped(why, "headers must hold strings");
+    if (!headers(out, DENIED_HEADERS, json_get_c(o, "headers")))
+        return mistyped(why, "headers must hold strings");
     if (body) pb_string(out, DENIED_BODY, body->text);
     pb_end(out, m);
     return OK;
 }
 
-enum err authz_reply(struct arena *a, struct str json, const char *decision_id, struct buf *out, const char **why) {
+enum err authz_reply(struct arena *a, struct str json, const char *decision_id, struct buf *out,
+                     const char **why) {
     struct json *o = NULL, *flag, *metadata = NULL;
     bool allow = str_is(json, "true");
     if (!allow && !str_is(json, "false")) {
         if (json_parse(a, json, &o, NULL) || o->kind != JSON_OBJECT)
             return mistyped(why, "the decision must be a boolean or an object");
         flag = json_get_c(o, "allowed");
-        if (!flag || flag->kind != JSON_BOOL) return mistyped(why, "the decision object needs the boolean `allowed`");
+        if (!flag || flag->kind != JSON_BOOL)
+            return mistyped(why, "the decision object needs the boolean `allowed`");
         allow = flag->boolean;
         metadata = json_get_c(o, "dynamic_metadata");
-        if (metadata && metadata->kind != JSON_OBJECT) return mistyped(why, "dynamic_metadata must be an object");
+        if (metadata && metadata->kind != JSON_OBJECT)
+            return mistyped(why, "dynamic_metadata must be an object");
     }
     enum err e = allow ? allowed(o, out, why) : denied(o, out, why);
     if (e) return e;
@@ -195,7 +208,8 @@ enum err authz_reply(struct arena *a, struct str json, const char *decision_id, 
     return out->err;
 }
 
-void authz_deny(struct arena *a, int http_status, const char *reason, const char *decision_id, struct buf *out) {
+void authz_deny(struct arena *a, int http_status, const char *reason, const char *decision_id,
+                struct buf *out) {
     struct buf text;
     (void)a;
     buf_clear(out);

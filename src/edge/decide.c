@@ -6,7 +6,8 @@
 
 enum { WARNINGS_A_SECOND = 100 };
 
-static uint64_t next_random(uint64_t s[2]) { /* xorshift128+, seeded by the kernel: ids need to differ, not to be secret */
+static uint64_t next_random(
+    uint64_t s[2]) { /* xorshift128+, seeded by the kernel: ids need to differ, not to be secret */
     uint64_t a = s[0], b = s[1];
     s[0] = b;
     a ^= a << 23;
@@ -54,11 +55,13 @@ static void warn(struct worker *w, struct str tenant, struct str path, const str
     char id[TENANT_ID_BYTES], at[256];
     snprintf(id, sizeof id, "%.*s", STR_FMT(tenant));
     snprintf(at, sizeof at, "%.*s", STR_FMT(path));
-    log_line(w->log, LOG_WARN, "denied", "tenant_id", id, "path", at, "reason", decision_reason(d), "limit",
-             d->kind == DECISION_FAILED ? err_word(d->err) : "", "decision_id", d->id, NULL);
+    log_line(w->log, LOG_WARN, "denied", "tenant_id", id, "path", at, "reason", decision_reason(d),
+             "limit", d->kind == DECISION_FAILED ? err_word(d->err) : "", "decision_id", d->id,
+             NULL);
 }
 
-/* The longest entrypoint that is `path` or a prefix of it; *below gets what remains (ptr NULL: nothing). */
+/* The longest entrypoint that is `path` or a prefix of it; *below gets what remains (ptr NULL:
+ * nothing). */
 static int32_t find_entrypoint(const struct policy *p, struct str path, struct str *below) {
     *below = (struct str){NULL, 0};
     if (path.len == 0) return policy_entrypoint_count(p) ? 0 : -1;
@@ -90,16 +93,18 @@ static bool fail(struct decision *d, enum err e, const char *message) {
     return true;
 }
 
-/* Follows `below` ("a/b") into the result; false: nothing there. Sets are printed as arrays, so that below those
- * there is no telling what a name means. */
+/* Follows `below` ("a/b") into the result; false: nothing there. Sets are printed as arrays, so
+ * that below those there is no telling what a name means. */
 static bool look_below(struct worker *w, struct str below, struct decision *d) {
     struct json *v;
-    if (json_parse(&w->arena, d->json, &v, NULL)) return fail(d, ERR_LIMIT, "the result is too large to look into");
+    if (json_parse(&w->arena, d->json, &v, NULL))
+        return fail(d, ERR_LIMIT, "the result is too large to look into");
     for (bool more = true; more && v;) {
         const char *slash = below.len ? memchr(below.ptr, '/', below.len) : NULL;
         struct str key = slash ? str_head(below, (size_t)(slash - below.ptr)) : below;
         if (v->kind == JSON_ARRAY)
-            return fail(d, ERR_UNSUPPORTED, "a path into an array or set below an entrypoint is not supported");
+            return fail(d, ERR_UNSUPPORTED,
+                        "a path into an array or set below an entrypoint is not supported");
         v = json_get(v, key);
         below = str_from(below, key.len + 1);
         more = slash != NULL;
@@ -114,7 +119,8 @@ static bool look_below(struct worker *w, struct str below, struct decision *d) {
     return copy || fail(d, ERR_MEMORY, err_meaning(ERR_MEMORY));
 }
 
-static void evaluate(struct worker *w, struct policy *p, struct str path, struct str input, struct decision *d) {
+static void evaluate(struct worker *w, struct policy *p, struct str path, struct str input,
+                     struct decision *d) {
     struct str below;
     int32_t id = find_entrypoint(p, path, &below);
     if (id < 0) {
@@ -135,7 +141,8 @@ static void evaluate(struct worker *w, struct policy *p, struct str path, struct
     }
     d->json = d->result.json;
     d->kind = d->result.defined ? DECISION_VALUE : DECISION_UNDEFINED;
-    if (d->kind == DECISION_VALUE && below.ptr && !look_below(w, below, d)) d->kind = DECISION_UNDEFINED;
+    if (d->kind == DECISION_VALUE && below.ptr && !look_below(w, below, d))
+        d->kind = DECISION_UNDEFINED;
 }
 
 bool decision_denies(const struct decision *d) {
@@ -147,11 +154,14 @@ bool decision_denies(const struct decision *d) {
     int depth = 0;
     for (size_t i = 0; i < d->json.len; i++) {
         char c = d->json.ptr[i];
-        if (c == '{' || c == '[') depth++;
-        else if (c == '}' || c == ']') depth--;
+        if (c == '{' || c == '[')
+            depth++;
+        else if (c == '}' || c == ']')
+            depth--;
         else if (c == '"') {
             struct str rest = str_from(d->json, i);
-            if (depth == 1 && (str_starts(rest, STR("\"allow\":false")) || str_starts(rest, STR("\"allowed\":false"))))
+            if (depth == 1 && (str_starts(rest, STR("\"allow\":false")) ||
+                               str_starts(rest, STR("\"allowed\":false"))))
                 return true;
             for (i++; i < d->json.len && d->json.ptr[i] != '"'; i++) i += d->json.ptr[i] == '\\';
         }
@@ -159,8 +169,8 @@ bool decision_denies(const struct decision *d) {
     return false;
 }
 
-void decision_refuse(struct worker *w, struct str tenant, struct str path, bool decided, enum err e, const char *why,
-                     struct decision *d) {
+void decision_refuse(struct worker *w, struct str tenant, struct str path, bool decided, enum err e,
+                     const char *why, struct decision *d) {
     if (!decided) {
         *d = (struct decision){.kind = DECISION_FAILED};
         write_id(w, d->id);
@@ -168,12 +178,15 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
     bool denied = decided && decision_denies(d);
     fail(d, e, why);
     const struct tenant_entry *t = tenants_find(w->tenants, tenant);
-    if (t && decided) metrics_refusal(&t->tenant->metrics, denied, e);
-    else if (t) metrics_decision(&t->tenant->metrics, 0, true, e);
+    if (t && decided)
+        metrics_refusal(&t->tenant->metrics, denied, e);
+    else if (t)
+        metrics_decision(&t->tenant->metrics, 0, true, e);
     warn(w, tenant, path, d);
 }
 
-void decide(struct worker *w, struct str tenant, struct str path, struct str input, struct decision *d) {
+void decide(struct worker *w, struct str tenant, struct str path, struct str input,
+            struct decision *d) {
     d->kind = DECISION_NO_TENANT;
     d->err = OK;
     d->eval_ns = 0;

@@ -13,8 +13,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 64, REQUEST_ARENA_BYTES = 256 << 20, LIVE_INSTANCES = 1024, DEFAULT_POLL_MS = 500,
-       INPUT_BYTES = 64 << 20 };
+enum {
+    MAX_THREADS = 64,
+    REQUEST_ARENA_BYTES = 256 << 20,
+    LIVE_INSTANCES = 1024,
+    DEFAULT_POLL_MS = 500,
+    INPUT_BYTES = 64 << 20
+};
 
 struct thread {
     pthread_t id;
@@ -35,8 +40,10 @@ struct edge {
 
 static void handle(void *ctx, const struct http_request *q, struct http_reply *r) {
     struct thread *t = ctx;
-    if (q->is_grpc) ext_authz_handle(&t->door, q, r);
-    else rest_handle(&t->door, q, r);
+    if (q->is_grpc)
+        ext_authz_handle(&t->door, q, r);
+    else
+        rest_handle(&t->door, q, r);
 }
 
 static void between_requests(void *ctx) {
@@ -57,22 +64,29 @@ static enum err listen_on(struct edge *e, struct thread *t, const char *address,
     int port = 0;
     if (!address || (strncmp(address, "unix:", 5) == 0 && t != e->threads)) return OK;
     enum err err = server_listen(t->server, address, &port, &why);
-    if (err) log_line(&e->options->log, LOG_ERROR, "cannot listen", "door", door, "address", address, "reason", why, NULL);
-    else if (t == e->threads) log_line(&e->options->log, LOG_INFO, "listening", "door", door, "address", address, NULL);
+    if (err)
+        log_line(&e->options->log, LOG_ERROR, "cannot listen", "door", door, "address", address,
+                 "reason", why, NULL);
+    else if (t == e->threads)
+        log_line(&e->options->log, LOG_INFO, "listening", "door", door, "address", address, NULL);
     return err;
 }
 
 static enum err thread_start(struct edge *e, uint32_t i) {
     struct thread *t = &e->threads[i];
     const struct edge_options *o = e->options;
-    t->worker = (struct worker){.tenants = e->tenants, .limits = o->limits, .log = &o->log, .number = i,
+    t->worker = (struct worker){.tenants = e->tenants,
+                                .limits = o->limits,
+                                .log = &o->log,
+                                .number = i,
                                 .fresh_instances = o->fresh_instances};
     t->door = (struct door){&t->worker, str_of(o->tenant_header), str_of(o->authz_path)};
     arena_init(&t->worker.arena, REQUEST_ARENA_BYTES);
     buf_init(&t->worker.input, INPUT_BYTES);
-    if (getrandom(t->worker.random, sizeof t->worker.random, 0) != sizeof t->worker.random) return ERR_IO;
-    struct server_options options = {.handler = handle, .handler_ctx = t, .on_iteration = between_requests,
-                                     .iteration_ctx = t};
+    if (getrandom(t->worker.random, sizeof t->worker.random, 0) != sizeof t->worker.random)
+        return ERR_IO;
+    struct server_options options = {
+        .handler = handle, .handler_ctx = t, .on_iteration = between_requests, .iteration_ctx = t};
     enum err err = instances_new(e->engine, LIVE_INSTANCES, &t->worker.pool);
     if (!err) err = server_new(&options, &t->server);
     if (!err) err = listen_on(e, t, o->rest_address, "rest");
@@ -123,7 +137,8 @@ static enum err start(struct edge *e) {
     enum err err = engine_new(&engine, &e->engine);
     if (!err) err = tenants_new(&e->tenants);
     if (err) return err;
-    struct watcher_options w = {.directory = o->directory, .engine = e->engine, .tenants = e->tenants, .log = &o->log};
+    struct watcher_options w = {
+        .directory = o->directory, .engine = e->engine, .tenants = e->tenants, .log = &o->log};
     if ((err = watcher_new(&w, &e->watcher))) return err;
     watcher_scan(e->watcher, &loaded, &refused);
     uint32_t threads = o->threads ? o->threads : (uint32_t)(cores > 0 ? cores : 1);
@@ -142,8 +157,10 @@ enum err edge_run(const struct edge_options *options) {
     e->options = options;
     int signals = block_signals();
     enum err err = signals < 0 ? ERR_IO : start(e);
-    if (!err) watch(e, signals);
-    else log_line(&options->log, LOG_ERROR, "cannot start", "reason", err_meaning(err), NULL);
+    if (!err)
+        watch(e, signals);
+    else
+        log_line(&options->log, LOG_ERROR, "cannot start", "reason", err_meaning(err), NULL);
     threads_stop(e);
     if (e->watcher) watcher_free(e->watcher);
     if (e->tenants) tenants_free(e->tenants);

@@ -5,11 +5,12 @@
 
 struct edge_options {
     const char *directory;
-    const char *rest_address, *grpc_address; /* "127.0.0.1:8181" or "unix:PATH"; NULL: door closed */
-    const char *tenant_header;               /* lower case */
-    const char *authz_path;                  /* "" : the bundle's first entrypoint */
-    const char *cache_dir;                   /* compiled code; NULL: none */
-    uint32_t threads;                        /* 0: one a core */
+    const char *rest_address,
+        *grpc_address;         /* "127.0.0.1:8181" or "unix:PATH"; NULL: door closed */
+    const char *tenant_header; /* lower case */
+    const char *authz_path;    /* "" : the bundle's first entrypoint */
+    const char *cache_dir;     /* compiled code; NULL: none */
+    uint32_t threads;          /* 0: one a core */
     uint32_t poll_ms;
     struct limits limits;
     bool fresh_instances;

@@ -21,7 +21,8 @@ void metrics_decision(struct tenant_metrics *m, uint64_t eval_ns, bool denied, e
 void metrics_refusal(struct tenant_metrics *m, bool was_denied, enum err e);
 void metrics_load(struct tenant_metrics *m, uint64_t us);
 
-/* Prometheus text exposition of all tenants: calls next(ctx, &id) until it gives NULL, for each metric family anew. */
+/* Prometheus text exposition of all tenants: calls next(ctx, &id) until it gives NULL, for each
+ * metric family anew. */
 struct metrics_source {
     void *ctx;
     struct tenant_metrics *(*at)(void *ctx, uint32_t i, struct str *id); /* NULL past the end */

@@ -1,5 +1,5 @@
 /* OPA's REST API as far as the first edge has it: data, health, metrics.
- * in: HTTP requests. out: OPA's bodies, byte for byte (contracts.md §1). owns: nothing. */
+ * in: HTTP requests. out: OPA's bodies, byte for byte. owns: nothing. */
 #include "edge/doors.h"
 #include "edge/rest_input.h"
 
@@ -14,8 +14,10 @@ static void error(struct http_reply *r, int status, const char *code, const char
     json_print_string(str_of(message), &text);
     buf_clear(r->body);
     buf_printf(r->body, "{\n  \"code\": \"%s\",\n  \"message\": ", code);
-    if (text.err) buf_cstr(r->body, "\"\"");
-    else json_escape_html(buf_view(&text), r->body);
+    if (text.err)
+        buf_cstr(r->body, "\"\"");
+    else
+        json_escape_html(buf_view(&text), r->body);
     buf_cstr(r->body, "\n}\n");
     buf_deinit(&text);
 }
@@ -44,7 +46,8 @@ static void value_reply(const struct decision *d, bool has_input, struct http_re
     }
     if (!has_input) {
         if (d->kind == DECISION_VALUE) buf_byte(r->body, ',');
-        buf_cstr(r->body, "\"warning\":{\"code\":\"api_usage_warning\",\"message\":\"'input' key missing from the request\"}");
+        buf_cstr(r->body, "\"warning\":{\"code\":\"api_usage_warning\",\"message\":\"'input' key "
+                          "missing from the request\"}");
     }
     buf_cstr(r->body, "}\n");
 }
@@ -54,31 +57,37 @@ static void no_tenant(struct door *d, bool named, struct http_reply *r) {
         error(r, 404, "resource_not_found", "unknown tenant");
         return;
     }
-    char *text = arena_printf(&d->worker->arena, NULL, "the tenant is missing: send it in the header %.*s",
-                              STR_FMT(d->tenant_header));
+    char *text =
+        arena_printf(&d->worker->arena, NULL, "the tenant is missing: send it in the header %.*s",
+                     STR_FMT(d->tenant_header));
     error(r, 400, "invalid_parameter", text ? text : "the tenant is missing");
 }
 
 static void failure_reply(struct door *d, const struct decision *decision, struct http_reply *r) {
-    if (decision->err == ERR_INPUT) bad_body(d, r, decision_reason(decision));
-    else error(r, 500, "internal_error", decision_reason(decision));
+    if (decision->err == ERR_INPUT)
+        bad_body(d, r, decision_reason(decision));
+    else
+        error(r, 500, "internal_error", decision_reason(decision));
 }
 
-/* A part of a document whose other part is an entrypoint may well have a value, which this node does not know. */
-static void no_entrypoint(struct door *d, struct str path, const struct decision *decision, bool has_input,
-                          struct http_reply *r) {
+/* A part of a document whose other part is an entrypoint may well have a value, which this node
+ * does not know. */
+static void no_entrypoint(struct door *d, struct str path, const struct decision *decision,
+                          bool has_input, struct http_reply *r) {
     if (!decision->above_entrypoint) {
         value_reply(decision, has_input, r);
         return;
     }
-    char *text = arena_printf(&d->worker->arena, NULL,
-                              "data/%.*s is no entrypoint of the tenant's module: only entrypoints, and what lies "
-                              "below them, can be asked for", STR_FMT(path));
+    char *text = arena_printf(
+        &d->worker->arena, NULL,
+        "data/%.*s is no entrypoint of the tenant's module: only entrypoints, and what lies "
+        "below them, can be asked for",
+        STR_FMT(path));
     error(r, 400, "invalid_parameter", text ? text : "no entrypoint");
 }
 
-static void decision_reply(struct door *d, struct str path, const struct decision *decision, struct str tenant,
-                           bool has_input, struct http_reply *r) {
+static void decision_reply(struct door *d, struct str path, const struct decision *decision,
+                           struct str tenant, bool has_input, struct http_reply *r) {
     switch (decision->kind) {
     case DECISION_VALUE:
     case DECISION_UNDEFINED: value_reply(decision, has_input, r); return;
@@ -88,7 +97,14 @@ static void decision_reply(struct door *d, struct str path, const struct decisio
     }
 }
 
-static void data(struct door *d, struct str path, const struct http_request *q, struct http_reply *r) {
+static size_t slashes(struct str s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) n += s.ptr[i] == '/';
+    return n;
+}
+
+static void data(struct door *d, struct str path, const struct http_request *q,
+                 struct http_reply *r) {
     struct worker *w = d->worker;
     struct str tenant = http_header_get(q, d->tenant_header), input;
     struct decision decision;
@@ -102,17 +118,23 @@ static void data(struct door *d, struct str path, const struct http_request *q, 
         return;
     }
     struct str wanted = n ? (struct str){decoded, (size_t)n} : STR("/");
+    if (n && slashes(wanted) > slashes(path))
+        wanted = path; /* a slash inside a name: no entrypoint has one */
     bool checked = !rest_input_plain(q->body, &input);
     if (checked && (why = rest_input(&w->arena, q->body, &input))) {
         bad_body(d, r, why);
         return;
     }
     decide(w, tenant, wanted, input, &decision);
-    /* Only a module that ran has read the input; a plain body that failed is read again for OPA's words. */
+    /* Only a module that ran has read the input; a plain body that failed is read again for OPA's
+     * words. */
     bool unread = decision.kind == DECISION_NO_TENANT || decision.kind == DECISION_NO_ENTRYPOINT;
-    if (!checked && (unread || decision.err == ERR_INPUT)) why = rest_input(&w->arena, q->body, &input);
-    if (why) bad_body(d, r, why);
-    else decision_reply(d, wanted, &decision, tenant, input.ptr != NULL, r);
+    if (!checked && (unread || decision.err == ERR_INPUT))
+        why = rest_input(&w->arena, q->body, &input);
+    if (why)
+        bad_body(d, r, why);
+    else
+        decision_reply(d, wanted, &decision, tenant, input.ptr != NULL, r);
 }
 
 static struct tenant_metrics *metrics_at(void *ctx, uint32_t i, struct str *id) {
@@ -130,7 +152,8 @@ static void metrics(struct door *d, struct http_reply *r) {
 }
 
 void rest_handle(struct door *d, const struct http_request *q, struct http_reply *r) {
-    bool get = str_is(q->method, "GET") || str_is(q->method, "HEAD"), post = str_is(q->method, "POST");
+    bool get = str_is(q->method, "GET") || str_is(q->method, "HEAD"),
+         post = str_is(q->method, "POST");
     bool is_health = str_is(q->path, "/health"), is_metrics = str_is(q->path, "/metrics");
     bool is_data = str_starts(q->path, STR("/v1/data/")) || str_is(q->path, "/v1/data");
     arena_reset(&d->worker->arena);

@@ -1,14 +1,16 @@
 /* The member `input` of a REST body, found as Go's decoder finds it and refused in its words.
- * in: bodies, maybe hostile. out: a view of the input document, or why there is none. owns: nothing. */
-#include "base/utf8.h"
+ * in: bodies, maybe hostile. out: a view of the input document, or why there is none. owns:
+ * nothing. */
 #include "edge/rest_input.h"
+#include "base/utf8.h"
 
 enum { MAX_DEPTH = 10000, MESSAGE_BYTES = 160 };
 
 struct scan {
     const char *at, *end;
     uint32_t depth;
-    const char *context; /* "looking for beginning of value": what was wrong about *at; NULL: the text ended */
+    const char *context; /* "looking for beginning of value": what was wrong about *at; NULL: the
+                            text ended */
 };
 
 static bool wrong(struct scan *s, const char *context) {
@@ -17,7 +19,8 @@ static bool wrong(struct scan *s, const char *context) {
 }
 
 static void skip_space(struct scan *s) {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r')) s->at++;
+    while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
+        s->at++;
 }
 
 static bool next_is(const struct scan *s, char c) { return s->at < s->end && *s->at == c; }
@@ -32,7 +35,8 @@ static bool escape(struct scan *s) {
         }
         return true;
     }
-    if (s->at == s->end || !*s->at || !strchr("bfnrt\\/\"", *s->at)) return wrong(s, "in string escape code");
+    if (s->at == s->end || !*s->at || !strchr("bfnrt\\/\"", *s->at))
+        return wrong(s, "in string escape code");
     s->at++;
     return true;
 }
@@ -55,8 +59,10 @@ static bool digits(struct scan *s, const char *context) {
 
 static bool number(struct scan *s) {
     if (*s->at == '-') s->at++;
-    if (next_is(s, '0')) s->at++;
-    else if (!digits(s, "in numeric literal")) return false;
+    if (next_is(s, '0'))
+        s->at++;
+    else if (!digits(s, "in numeric literal"))
+        return false;
     if (next_is(s, '.')) {
         s->at++;
         if (!digits(s, "after decimal point in numeric literal")) return false;
@@ -138,11 +144,14 @@ static bool nested(struct scan *s, bool (*kind)(struct scan *s)) {
 }
 
 static bool value(struct scan *s) {
-    static const char *const in_true[] = {NULL, "in literal true (expecting 'r')", "in literal true (expecting 'u')",
+    static const char *const in_true[] = {NULL, "in literal true (expecting 'r')",
+                                          "in literal true (expecting 'u')",
                                           "in literal true (expecting 'e')"};
-    static const char *const in_false[] = {NULL, "in literal false (expecting 'a')", "in literal false (expecting 'l')",
-                                           "in literal false (expecting 's')", "in literal false (expecting 'e')"};
-    static const char *const in_null[] = {NULL, "in literal null (expecting 'u')", "in literal null (expecting 'l')",
+    static const char *const in_false[] = {
+        NULL, "in literal false (expecting 'a')", "in literal false (expecting 'l')",
+        "in literal false (expecting 's')", "in literal false (expecting 'e')"};
+    static const char *const in_null[] = {NULL, "in literal null (expecting 'u')",
+                                          "in literal null (expecting 'l')",
                                           "in literal null (expecting 'l')"};
     skip_space(s);
     char c = s->at < s->end ? *s->at : 0;
@@ -153,7 +162,9 @@ static bool value(struct scan *s) {
     case 't': return word(s, "true", in_true);
     case 'f': return word(s, "false", in_false);
     case 'n': return word(s, "null", in_null);
-    default: return c == '-' || (c >= '0' && c <= '9') ? number(s) : wrong(s, "looking for beginning of value");
+    default:
+        return c == '-' || (c >= '0' && c <= '9') ? number(s)
+                                                  : wrong(s, "looking for beginning of value");
     }
 }
 
@@ -162,11 +173,16 @@ static void quote(unsigned char c, struct buf *out) {
     static const char named[] = "\a\b\f\n\r\t\v\\'", letters[] = "abfnrtv\\'";
     const char *at = c ? strchr(named, c) : NULL;
     char utf8[4];
-    if (at) buf_byte(out, '\\'), buf_byte(out, (uint8_t)letters[at - named]);
-    else if (c < 0x20 || c == 0x7f) buf_printf(out, "\\x%02x", c);
-    else if ((c >= 0x80 && c <= 0xa0) || c == 0xad) buf_printf(out, "\\u%04x", c);
-    else if (c < 0x80) buf_byte(out, c);
-    else buf_put(out, utf8, (size_t)utf8_encode(c, utf8));
+    if (at)
+        buf_byte(out, '\\'), buf_byte(out, (uint8_t)letters[at - named]);
+    else if (c < 0x20 || c == 0x7f)
+        buf_printf(out, "\\x%02x", c);
+    else if ((c >= 0x80 && c <= 0xa0) || c == 0xad)
+        buf_printf(out, "\\u%04x", c);
+    else if (c < 0x80)
+        buf_byte(out, c);
+    else
+        buf_put(out, utf8, (size_t)utf8_encode(c, utf8));
 }
 
 static const char *explain(struct arena *a, const struct scan *s) {
@@ -218,7 +234,8 @@ const char *rest_input(struct arena *a, struct str body, struct str *input) {
     case 'n': return NULL;
     case '[': return "json: cannot unmarshal array into Go value of type types.alias";
     case '"': return "json: cannot unmarshal string into Go value of type types.alias";
-    case 't': case 'f': return "json: cannot unmarshal bool into Go value of type types.alias";
+    case 't':
+    case 'f': return "json: cannot unmarshal bool into Go value of type types.alias";
     default: return "json: cannot unmarshal number into Go value of type types.alias";
     }
 }

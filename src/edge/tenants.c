@@ -1,6 +1,7 @@
-/* Tenant table with quiescent-state reclamation: writers publish a new table with one pointer store; an old table and the
- * version it replaced are released when every reader has said that it stands between requests.
- * in: policies. out: lookups. owns: tables, tenant records, one count of each policy. */
+/* Tenant table with quiescent-state reclamation: writers publish a new table with one pointer
+ * store; an old table and the version it replaced are released when every reader has said that it
+ * stands between requests. in: policies. out: lookups. owns: tables, tenant records, one count of
+ * each policy. */
 #include "edge/tenants.h"
 #include "base/hash.h"
 #include <stdatomic.h>
@@ -61,7 +62,8 @@ static void table_index(struct table_of_tenants *t) {
 static const struct tenant_entry *find_in(const struct table_of_tenants *t, struct str id) {
     uint32_t at = (uint32_t)hash64(id) & t->mask;
     for (; t->index[at]; at = (at + 1) & t->mask)
-        if (str_eq(id_of(t->entries[t->index[at] - 1].tenant), id)) return &t->entries[t->index[at] - 1];
+        if (str_eq(id_of(t->entries[t->index[at] - 1].tenant), id))
+            return &t->entries[t->index[at] - 1];
     return NULL;
 }
 
@@ -84,7 +86,9 @@ enum err tenants_new(struct tenants **out) {
 void tenants_online(struct tenants *t, unsigned reader) {
     atomic_store(&t->readers[reader].seen, atomic_load(&t->version));
 }
-void tenants_offline(struct tenants *t, unsigned reader) { atomic_store(&t->readers[reader].seen, UINT64_MAX); }
+void tenants_offline(struct tenants *t, unsigned reader) {
+    atomic_store(&t->readers[reader].seen, UINT64_MAX);
+}
 void tenants_quiescent(struct tenants *t, unsigned reader) {
     uint64_t v = atomic_load_explicit(&t->version, memory_order_acquire);
     if (atomic_load_explicit(&t->readers[reader].seen, memory_order_relaxed) != v)
@@ -138,8 +142,10 @@ enum err tenants_set(struct tenants *t, struct str id, struct policy *policy) {
     if (!next) return ERR_MEMORY;
     uint32_t n = 0;
     for (uint32_t i = 0; i < now->n; i++) {
-        if (&now->entries[i] != there) next->entries[n++] = now->entries[i];
-        else if (policy) next->entries[n++] = (struct tenant_entry){record, policy};
+        if (&now->entries[i] != there)
+            next->entries[n++] = now->entries[i];
+        else if (policy)
+            next->entries[n++] = (struct tenant_entry){record, policy};
     }
     if (!there) next->entries[n++] = (struct tenant_entry){record, policy};
     enum err e = publish(t, next, there ? there->policy : NULL);

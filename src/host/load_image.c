@@ -61,9 +61,22 @@ static enum err bind_data(struct policy *p, value root) {
                       (value *)(void *)(p->segments.bytes.ptr + offset), h->n_data);
 }
 
+/* Constants that data repeats (keys, above all) are shared: the code then finds them by their word. */
+static void know_constants(struct policy *p) {
+    const struct module_header *h = header_of(p);
+    const uint8_t *slots = p->segments.bytes.ptr + (SLOT_BASE - p->segments.base);
+    image_share_strings(&p->data, &p->segments);
+    for (uint32_t i = 0; i < h->n_const; i++) {
+        value v;
+        memcpy(&v, slots + 8 * (size_t)i, sizeof v);
+        image_know(&p->data, v);
+    }
+}
+
 static enum err build_data(struct policy *p, const struct json *data, uint64_t max) {
     struct module_header *h = header_of(p);
     image_init(&p->data, h->image_end, (size_t)(max - h->image_end));
+    know_constants(p);
     struct json empty = {.kind = JSON_OBJECT};
     value root = image_json(&p->data, data ? data : &empty);
     p->heap_base = image_end(&p->data);

@@ -9,9 +9,15 @@ void image_init(struct image *m, uint32_t base, size_t max_bytes) {
     size_t room = (size_t)UINT32_MAX - 65536 - base;
     buf_init(&m->bytes, max_bytes < room ? max_bytes : room);
     m->base = base;
+    m->strings.slots = NULL;
+    m->strings.n = m->strings.cap = 0;
+    m->below = NULL;
 }
 
-void image_deinit(struct image *m) { buf_deinit(&m->bytes); }
+void image_deinit(struct image *m) {
+    free(m->strings.slots);
+    buf_deinit(&m->bytes);
+}
 
 static void fail(struct image *m, enum err e) {
     if (!m->bytes.err) m->bytes.err = e;
@@ -47,7 +53,69 @@ static value text_word(struct image *m, unsigned tag, struct str s) {
     return value_of_view(tag, address, (uint32_t)s.len);
 }
 
-value image_string(struct image *m, struct str s) { return text_word(m, TAG_STRING, s); }
+/* ---- strings that were written already ---- */
+
+enum { STRINGS_FIRST = 64, STRINGS_LONGEST = 64 };
+
+struct str image_text(const struct image *m, value v) {
+    uint32_t address = value_pointer(v), len = value_length(v);
+    if (len == 0) return STR("");
+    if (address < m->base && m->below) return image_text(m->below, v);
+    return (struct str){(const char *)m->bytes.ptr + (address - m->base), len};
+}
+
+static value *string_slot(const struct image *m, struct str s) {
+    uint32_t mask = m->strings.cap - 1;
+    uint32_t i = layout_hash_bytes((const uint8_t *)s.ptr, (uint32_t)s.len) & mask;
+    while (m->strings.slots[i] && !str_eq(image_text(m, m->strings.slots[i]), s))
+        i = (i + 1) & mask;
+    return &m->strings.slots[i];
+}
+
+static bool strings_grow(struct image *m, uint32_t cap) {
+    value *old = m->strings.slots, *slots = calloc(cap, sizeof *slots);
+    uint32_t old_cap = m->strings.cap;
+    if (!slots) return false;
+    m->strings.slots = slots;
+    m->strings.cap = cap;
+    for (uint32_t i = 0; i < old_cap; i++)
+        if (old[i]) *string_slot(m, image_text(m, old[i])) = old[i];
+    free(old);
+    return true;
+}
+
+static bool is_shared(const struct image *m, struct str s) {
+    return m->strings.cap && s.len > 0 && s.len <= STRINGS_LONGEST;
+}
+
+static void string_add(struct image *m, struct str s, value word) {
+    if (m->strings.n * 2 >= m->strings.cap && !strings_grow(m, m->strings.cap * 2)) return;
+    *string_slot(m, s) = word;
+    m->strings.n++;
+}
+
+void image_share_strings(struct image *m, const struct image *below) {
+    m->below = below;
+    (void)strings_grow(m, STRINGS_FIRST);
+}
+
+void image_know(struct image *m, value word) {
+    const struct image *from = m->below;
+    uint64_t at = value_pointer(word), len = value_length(word);
+    if (value_tag(word) != TAG_STRING || at < from->base || at + len > from->base + from->bytes.len)
+        return;
+    struct str s = image_text(from, word);
+    if (is_shared(m, s) && !*string_slot(m, s)) string_add(m, s, word);
+}
+
+value image_string(struct image *m, struct str s) {
+    if (!is_shared(m, s)) return text_word(m, TAG_STRING, s);
+    value word = *string_slot(m, s);
+    if (word) return word;
+    word = text_word(m, TAG_STRING, s);
+    if (!m->bytes.err) string_add(m, s, word);
+    return word;
+}
 
 value image_number(struct image *m, struct str text) {
     int64_t i;

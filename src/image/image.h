@@ -10,6 +10,12 @@
 struct image {
     struct buf bytes;   /* bytes.ptr[i] lies at base + i */
     uint32_t base;      /* 8-aligned */
+    /* Short strings known so far, so that equal ones are one word; cap 0: not kept. */
+    struct {
+        value *slots;
+        uint32_t n, cap;
+    } strings;
+    const struct image *below; /* where known strings may lie that this image did not write, or NULL */
 };
 
 void image_init(struct image *m, uint32_t base, size_t max_bytes);
@@ -20,6 +26,13 @@ uint32_t image_end(struct image *m);
 uint32_t image_reserve(struct image *m, uint32_t n);
 void *image_at(struct image *m, uint32_t address);
 
+/* From now on equal short strings become one word. `below` (may be NULL) is an image at lower
+ * addresses, of the same module, whose strings image_know adds (others it ignores); it must outlive
+ * this one's use. Without memory nothing is shared. */
+void image_share_strings(struct image *m, const struct image *below);
+void image_know(struct image *m, value word);
+/* The bytes of a string or number of this image or the one below. */
+struct str image_text(const struct image *m, value v);
 /* Words. After a failure (memory, limit) m->bytes.err is set and words are undefined. */
 value image_string(struct image *m, struct str s);
 value image_number(struct image *m, struct str text); /* TAG_INTEGER when it fits, else text */

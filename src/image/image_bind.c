@@ -36,7 +36,9 @@ static value member(const struct image *data, value object, struct str key) {
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         struct str name;
-        if (!string_of(data, pairs[middle].key, &name)) return VALUE_UNDEFINED;
+        if (!string_of(data, pairs[middle].key, &name) &&
+            !(data->below && string_of(data->below, pairs[middle].key, &name)))
+            return VALUE_UNDEFINED;
         int c = str_cmp(name, key);
         if (c == 0) return pairs[middle].value;
         if (c < 0)

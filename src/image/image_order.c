@@ -9,7 +9,7 @@ static const void *at(const struct image *m, uint32_t address) {
 }
 
 static struct str text_at(const struct image *m, value v) {
-    return (struct str){value_length(v) ? at(m, value_pointer(v)) : "", value_length(v)};
+    return image_text(m, v);
 }
 
 static struct decimal decimal_at(const struct image *m, value v, char scratch[24]) {

@@ -15,7 +15,7 @@ struct server {
     struct listener *listeners;
     struct conn *conns; /* doubly linked */
     uint32_t n_conns;
-    struct buf body;    /* reply bodies, reused */
+    struct buf body;             /* reply bodies, reused */
     struct http_request request; /* being parsed; large, so not on the stack */
     uint64_t stopped_ms;
     bool stopping;
@@ -30,12 +30,12 @@ struct conn {
     } uv;
     struct server *server;
     struct conn *next, **link;
-    struct buf in, out;     /* unread bytes; bytes to send */
-    size_t in_at;           /* bytes of `in` that were consumed */
-    uint64_t active_ms;     /* last time a request began or was answered */
-    struct h2 *h2;          /* NULL: HTTP/1.1, or not known yet */
+    struct buf in, out;             /* unread bytes; bytes to send */
+    size_t in_at;                   /* bytes of `in` that were consumed */
+    uint64_t active_ms;             /* last time a request began or was answered */
+    struct h2 *h2;                  /* NULL: HTTP/1.1, or not known yet */
     struct http1_progress progress; /* of the request at in_at */
-    uint32_t n_writes;      /* writes under way */
+    uint32_t n_writes;              /* writes under way */
     bool decided, closing, continued;
     bool close_after_write; /* no more requests */
     bool refused;           /* the last reply refuses a request that may still be coming */

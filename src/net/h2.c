@@ -1,18 +1,24 @@
 /* HTTP/2 and gRPC over it, on nghttp2.
- * in: bytes of a connection that sent the HTTP/2 preface. out: frames in the connection's buffer. owns: streams. */
+ * in: bytes of a connection that sent the HTTP/2 preface. out: frames in the connection's buffer.
+ * owns: streams. */
 #include "net/conn.h"
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 
-enum { MAX_STREAMS = 256, WINDOW_BYTES = 1 << 20, STREAM_ARENA_BYTES = 64 << 10, GRPC_PREFIX = 5,
-       HELD_BODIES = 2 /* a connection's unfinished bodies may hold so many times the largest one */ };
+enum {
+    MAX_STREAMS = 256,
+    WINDOW_BYTES = 1 << 20,
+    STREAM_ARENA_BYTES = 64 << 10,
+    GRPC_PREFIX = 5,
+    HELD_BODIES = 2 /* a connection's unfinished bodies may hold so many times the largest one */
+};
 
 /* A request being received, then its reply being sent. */
 struct stream {
     struct h2 *h2;
     struct stream *next, **link; /* of h2->streams */
-    struct arena arena; /* header text */
-    struct buf body;    /* request body, then reply body */
+    struct arena arena;          /* header text */
+    struct buf body;             /* request body, then reply body */
     size_t sent;
     int grpc_status;
     const char *grpc_message;
@@ -49,8 +55,9 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t value_len, uint8_t flags, void *ctx) {
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *ctx) {
     (void)flags, (void)ctx;
     struct stream *s = stream_of(session, frame->hd.stream_id);
     if (!s) return 0;
@@ -60,20 +67,27 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         s->too_large = s->head_too_large = true;
         return 0;
     }
-    if (str_is(n, ":method")) s->method = v;
-    else if (str_is(n, ":path")) s->target = v;
-    else if (str_is(n, ":authority")) s->headers[s->n_headers++] = (struct http_header){STR("host"), v};
-    else if (n.len && n.ptr[0] != ':') s->headers[s->n_headers++] = (struct http_header){n, v};
+    if (str_is(n, ":method"))
+        s->method = v;
+    else if (str_is(n, ":path"))
+        s->target = v;
+    else if (str_is(n, ":authority"))
+        s->headers[s->n_headers++] = (struct http_header){STR("host"), v};
+    else if (n.len && n.ptr[0] != ':')
+        s->headers[s->n_headers++] = (struct http_header){n, v};
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *ctx) {
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                   size_t len, void *ctx) {
     (void)flags;
     struct stream *s = stream_of(session, id);
     struct h2 *h = ctx;
     if (!s || s->too_large) return 0;
-    if (h->held_bytes + len > HELD_BODIES * h->conn->server->options.limits.body_bytes) s->too_large = true;
-    else buf_put(&s->body, data, len);
+    if (h->held_bytes + len > HELD_BODIES * h->conn->server->options.limits.body_bytes)
+        s->too_large = true;
+    else
+        buf_put(&s->body, data, len);
     if (s->body.err) s->too_large = true;
     h->held_bytes += s->too_large ? 0 : len;
     return 0;
@@ -87,14 +101,14 @@ static void submit_trailers(nghttp2_session *session, int32_t id, const struct s
     bool two = n >= 10;
     nghttp2_nv nv[2] = {
         {(uint8_t *)"grpc-status", (uint8_t *)status + !two, 11, two ? 2 : 1, NGHTTP2_NV_FLAG_NONE},
-        {(uint8_t *)"grpc-message", (uint8_t *)s->grpc_message, 12, s->grpc_message ? strlen(s->grpc_message) : 0,
-         NGHTTP2_NV_FLAG_NONE},
+        {(uint8_t *)"grpc-message", (uint8_t *)s->grpc_message, 12,
+         s->grpc_message ? strlen(s->grpc_message) : 0, NGHTTP2_NV_FLAG_NONE},
     };
     nghttp2_submit_trailer(session, id, nv, s->grpc_message ? 2 : 1);
 }
 
-static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                         nghttp2_data_source *source, void *ctx) {
+static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
+                         uint32_t *flags, nghttp2_data_source *source, void *ctx) {
     (void)ctx;
     struct stream *s = source->ptr;
     size_t n = s->body.len - s->sent < room ? s->body.len - s->sent : room;
@@ -110,21 +124,27 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size
 }
 
 /* Moves the reply into the stream (as one gRPC message when it is one) and submits it. */
-static int submit(nghttp2_session *session, int32_t id, struct stream *s, const struct http_reply *r) {
+static int submit(nghttp2_session *session, int32_t id, struct stream *s,
+                  const struct http_reply *r) {
     nghttp2_nv nv[8];
     size_t n = 0;
-    char status[4] = {(char)('0' + r->status / 100), (char)('0' + r->status / 10 % 10), (char)('0' + r->status % 10), 0};
+    char status[4] = {(char)('0' + r->status / 100), (char)('0' + r->status / 10 % 10),
+                      (char)('0' + r->status % 10), 0};
     const char *type = r->grpc_status >= 0 ? "application/grpc" : r->content_type;
-    nv[n++] = (nghttp2_nv){(uint8_t *)":status", (uint8_t *)status, 7, 3, NGHTTP2_NV_FLAG_NO_COPY_NAME};
-    if (type) nv[n++] = (nghttp2_nv){(uint8_t *)"content-type", (uint8_t *)type, 12, strlen(type), NGHTTP2_NV_FLAG_NO_COPY_NAME};
+    nv[n++] =
+        (nghttp2_nv){(uint8_t *)":status", (uint8_t *)status, 7, 3, NGHTTP2_NV_FLAG_NO_COPY_NAME};
+    if (type)
+        nv[n++] = (nghttp2_nv){(uint8_t *)"content-type", (uint8_t *)type, 12, strlen(type),
+                               NGHTTP2_NV_FLAG_NO_COPY_NAME};
     for (uint32_t i = 0; i < r->n_extra; i++)
-        nv[n++] = (nghttp2_nv){(uint8_t *)r->extra[i].name.ptr, (uint8_t *)r->extra[i].value.ptr, r->extra[i].name.len,
-                               r->extra[i].value.len, NGHTTP2_NV_FLAG_NONE};
+        nv[n++] = (nghttp2_nv){(uint8_t *)r->extra[i].name.ptr, (uint8_t *)r->extra[i].value.ptr,
+                               r->extra[i].name.len, r->extra[i].value.len, NGHTTP2_NV_FLAG_NONE};
     buf_clear(&s->body);
     s->body.max = r->body->len + GRPC_PREFIX;
     if (r->grpc_status == 0) {
         uint32_t len = (uint32_t)r->body->len;
-        uint8_t prefix[GRPC_PREFIX] = {0, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len};
+        uint8_t prefix[GRPC_PREFIX] = {0, (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+                                       (uint8_t)(len >> 8), (uint8_t)len};
         buf_put(&s->body, prefix, sizeof prefix);
     }
     if (r->grpc_status <= 0) buf_str(&s->body, buf_view(r->body));
@@ -147,7 +167,8 @@ static bool unwrap_grpc(struct http_request *q) {
 static int answer(nghttp2_session *session, int32_t id, struct stream *s) {
     struct conn *c = s->h2->conn;
     struct http_request *q = &c->server->request;
-    *q = (struct http_request){.method = s->method, .target = s->target, .keep_alive = true, .http2 = true};
+    *q = (struct http_request){
+        .method = s->method, .target = s->target, .keep_alive = true, .http2 = true};
     memcpy(q->headers, s->headers, s->n_headers * sizeof *s->headers);
     q->n_headers = s->n_headers;
     q->body = s->body.ptr ? buf_view(&s->body) : (struct str){"", 0};
@@ -201,7 +222,8 @@ static bool pull(struct h2 *h) {
         const uint8_t *bytes;
         ssize_t n = nghttp2_session_mem_send(h->session, &bytes);
         if (n < 0) return false;
-        if (n == 0) return nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session);
+        if (n == 0)
+            return nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session);
         buf_put(&h->conn->out, bytes, (size_t)n);
         if (h->conn->out.err) return false;
     }
@@ -227,9 +249,10 @@ bool h2_start(struct conn *c) {
         return false;
     }
     c->h2 = h;
-    const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS},
-                                               {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES},
-                                               {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, STREAM_ARENA_BYTES / 2}};
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, STREAM_ARENA_BYTES / 2}};
     nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, 3);
     nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, 16 * WINDOW_BYTES);
     return true;

@@ -41,7 +41,8 @@ typedef void http_handler(void *ctx, const struct http_request *request, struct 
 /* First header of that name (lower case); empty with ptr NULL when there is none. */
 struct str http_header_get(const struct http_request *r, struct str name);
 const char *http_reason(int status);
-/* Decodes %XX (and '+' as space when form) into out, which has room for s.len bytes; length. -1: a bad escape. */
+/* Decodes %XX (and '+' as space when form) into out, which has room for s.len bytes; length. -1: a
+ * bad escape. */
 long http_percent_decode(struct str s, bool form, char *out);
 
 #endif

@@ -1,6 +1,6 @@
-/* HTTP/1.1 parser and writer. Strict where leniency would let two readers disagree about where a request ends:
- * no folded headers, no blanks before colons, one framing header.
- * in: bytes of a connection. out: whole requests, replies. owns: nothing. */
+/* HTTP/1.1 parser and writer. Strict where leniency would let two readers disagree about where a
+ * request ends: no folded headers, no blanks before colons, one framing header. in: bytes of a
+ * connection. out: whole requests, replies. owns: nothing. */
 #include "net/http1.h"
 
 enum { MAX_BLANKS = 8, MAX_CHUNK_LINE = 1024, MAX_TRAILER_BYTES = 8192, NEED_MORE = -1 };
@@ -31,7 +31,8 @@ static bool equals_lower(struct str s, const char *lower) {
     return true;
 }
 
-/* The end of the head: index just behind its empty line, or 0 when it is not there yet. Looks from `from` on. */
+/* The end of the head: index just behind its empty line, or 0 when it is not there yet. Looks from
+ * `from` on. */
 static size_t head_length(const char *bytes, size_t from, size_t len) {
     for (const char *p = bytes + from; (p = memchr(p, '\n', (size_t)(bytes + len - p)));) {
         p++;
@@ -98,7 +99,8 @@ static int meaning(struct head *h, struct str name, struct str value) {
         h->has_host = true;
         return 0;
     case 6:
-        if (str_is(name, "expect")) h->expect = !h->version_1_0 && equals_lower(value, "100-continue");
+        if (str_is(name, "expect"))
+            h->expect = !h->version_1_0 && equals_lower(value, "100-continue");
         return 0;
     case 10:
         if (!str_is(name, "connection")) return 0;
@@ -123,9 +125,11 @@ static int header(struct head *h) {
     if (n == 0 || n == line.len || name[n] != ':') return 400;
     struct str value = str_from(line, n + 1);
     while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) value = str_from(value, 1);
-    while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t')) value.len--;
+    while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
+        value.len--;
     for (size_t i = 0; i < value.len; i++)
-        if (((unsigned char)value.ptr[i] < ' ' && value.ptr[i] != '\t') || value.ptr[i] == 0x7f) return 400;
+        if (((unsigned char)value.ptr[i] < ' ' && value.ptr[i] != '\t') || value.ptr[i] == 0x7f)
+            return 400;
     if (h->r->n_headers == HTTP_MAX_HEADERS) return 431;
     struct str key = {name, n};
     h->r->headers[h->r->n_headers++] = (struct http_header){key, value};
@@ -133,7 +137,10 @@ static int header(struct head *h) {
 }
 
 static int hex_digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* A chunk's size line at `at`: 0, NEED_MORE or a status. *data gets the byte behind the line. */
@@ -147,7 +154,8 @@ static int size_line(char *at, char *end, size_t *size, char **data) {
         if (at - digits == 15) return 400;
         n = n << 4 | (size_t)d;
     }
-    if (at == digits || (at < stop && *at != ';') || memchr(at, '\r', (size_t)(stop - at))) return 400;
+    if (at == digits || (at < stop && *at != ';') || memchr(at, '\r', (size_t)(stop - at)))
+        return 400;
     *size = n;
     *data = nl + 1;
     return 0;
@@ -165,8 +173,10 @@ static int trailers(char *at, char *end, char **after) {
     }
 }
 
-/* Walks on over a chunked body from where *p left off; with `join` moves the data together at its start. */
-static int walk_chunks(char *start, char *end, size_t max, bool join, struct http1_progress *p, char **after) {
+/* Walks on over a chunked body from where *p left off; with `join` moves the data together at its
+ * start. */
+static int walk_chunks(char *start, char *end, size_t max, bool join, struct http1_progress *p,
+                       char **after) {
     for (;;) {
         char *data;
         size_t n;
@@ -193,8 +203,8 @@ static enum http1_state not_whole(const struct head *h, bool nothing_yet) {
     return h->expect && nothing_yet ? HTTP1_EXPECT : HTTP1_MORE;
 }
 
-static enum http1_state chunked_body(struct head *h, char *start, char *end, size_t max, struct http1_progress *p,
-                                     char **after, int *status) {
+static enum http1_state chunked_body(struct head *h, char *start, char *end, size_t max,
+                                     struct http1_progress *p, char **after, int *status) {
     struct http1_progress again = {0};
     if (h->has_length) return fail(status, 400);
     int code = walk_chunks(start, end, max, false, p, after);
@@ -205,8 +215,8 @@ static enum http1_state chunked_body(struct head *h, char *start, char *end, siz
     return HTTP1_DONE;
 }
 
-static enum http1_state plain_body(struct head *h, char *start, char *end, size_t max, struct http1_progress *p,
-                                   char **after, int *status) {
+static enum http1_state plain_body(struct head *h, char *start, char *end, size_t max,
+                                   struct http1_progress *p, char **after, int *status) {
     if (h->length > max) return fail(status, 413);
     size_t there = (size_t)(end - start);
     if (there < h->length) {
@@ -220,13 +230,15 @@ static enum http1_state plain_body(struct head *h, char *start, char *end, size_
 
 static int parse_head(struct head *h) {
     int code = request_line(h);
-    while (!code && h->at < h->end && *h->at != '\n' && !(*h->at == '\r' && h->at + 1 < h->end && h->at[1] == '\n'))
+    while (!code && h->at < h->end && *h->at != '\n' &&
+           !(*h->at == '\r' && h->at + 1 < h->end && h->at[1] == '\n'))
         code = header(h);
     return code || h->has_host || h->version_1_0 ? code : 400;
 }
 
-enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits *limits, struct http1_progress *p,
-                             struct http_request *request, size_t *used, int *status) {
+enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits *limits,
+                             struct http1_progress *p, struct http_request *request, size_t *used,
+                             int *status) {
     size_t skipped = 0, seen = p->seen; /* a blank line before a request is allowed */
     if (p->missing > len - seen) return HTTP1_MORE;
     while (skipped < len && (bytes[skipped] == '\r' || bytes[skipped] == '\n'))
@@ -245,8 +257,9 @@ enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits 
     char *after = NULL, *start = bytes + n, *end = bytes + len;
     int code = parse_head(&h);
     if (code) return fail(status, code);
-    enum http1_state s = h.chunked ? chunked_body(&h, start, end, limits->body_bytes, p, &after, status)
-                                   : plain_body(&h, start, end, limits->body_bytes, p, &after, status);
+    enum http1_state s = h.chunked
+                             ? chunked_body(&h, start, end, limits->body_bytes, p, &after, status)
+                             : plain_body(&h, start, end, limits->body_bytes, p, &after, status);
     if (s != HTTP1_DONE) return s;
     request->keep_alive = !h.close && (!h.version_1_0 || h.keep);
     *used = (size_t)(after - bytes);

@@ -19,7 +19,8 @@ bool pb_next(struct reader *r, struct pb_field *f);
 void pb_varint(struct buf *out, uint32_t number, uint64_t v);
 void pb_string(struct buf *out, uint32_t number, struct str s);
 void pb_double(struct buf *out, uint32_t number, double d);
-/* Writes an embedded message: begin gives a mark, the message's fields follow, end puts its length in. */
+/* Writes an embedded message: begin gives a mark, the message's fields follow, end puts its length
+ * in. */
 size_t pb_begin(struct buf *out, uint32_t number);
 void pb_end(struct buf *out, size_t mark);
 

@@ -1,5 +1,6 @@
 /* Event loop, listeners, connections and the HTTP/1.1 half.
- * in: bytes of clients. out: replies from the handler. owns: the loop, its connections and their buffers. */
+ * in: bytes of clients. out: replies from the handler. owns: the loop, its connections and their
+ * buffers. */
 #include "net/server.h"
 #include "net/conn.h"
 #include <arpa/inet.h>
@@ -58,8 +59,9 @@ void conn_close(struct conn *c) {
     uv_close(&c->uv.handle, on_closed);
 }
 
-/* All is sent. Closing while a refused client still sends would reset the connection before it has read the reply:
- * such a one gets the end of our side first, and its bytes are thrown away for a while. */
+/* All is sent. Closing while a refused client still sends would reset the connection before it has
+ * read the reply: such a one gets the end of our side first, and its bytes are thrown away for a
+ * while. */
 static void finish(struct conn *c) {
     int fd;
     if (c->n_writes || c->closing || c->lingering) return;
@@ -77,8 +79,10 @@ static void on_written(uv_write_t *req, int status) {
     free(w->bytes);
     free(w);
     c->n_writes--;
-    if (status < 0) conn_close(c);
-    else if (c->close_after_write) finish(c);
+    if (status < 0)
+        conn_close(c);
+    else if (c->close_after_write)
+        finish(c);
 }
 
 /* Hands the rest of c->out over to libuv. */
@@ -112,15 +116,18 @@ void conn_flush(struct conn *c) {
     if (c->out.len && c->n_writes == 0) {
         uv_buf_t b = uv_buf_init((char *)c->out.ptr, (unsigned)c->out.len);
         int n = uv_try_write(&c->uv.stream, &b, 1);
-        if (n > 0) sent = (size_t)n;
+        if (n > 0)
+            sent = (size_t)n;
         else if (n != UV_EAGAIN) {
             conn_close(c);
             return;
         }
     }
     if (sent < c->out.len) {
-        if (uv_stream_get_write_queue_size(&c->uv.stream) > MAX_OUT_BYTES) conn_close(c);
-        else write_later(c, sent);
+        if (uv_stream_get_write_queue_size(&c->uv.stream) > MAX_OUT_BYTES)
+            conn_close(c);
+        else
+            write_later(c, sent);
         return;
     }
     c->out.len = 0;
@@ -134,7 +141,8 @@ void conn_handle(struct conn *c, const struct http_request *request, struct http
     s->options.handler(s->options.handler_ctx, request, reply);
     if (s->body.err) {
         buf_clear(&s->body);
-        *reply = (struct http_reply){.status = 500, .body = &s->body, .grpc_status = request->is_grpc ? 8 : -1};
+        *reply = (struct http_reply){
+            .status = 500, .body = &s->body, .grpc_status = request->is_grpc ? 8 : -1};
     }
     c->active_ms = uv_now(&s->loop);
 }
@@ -142,8 +150,10 @@ void conn_handle(struct conn *c, const struct http_request *request, struct http
 static void refuse(struct conn *c, int status) {
     struct buf *body = &c->server->body;
     buf_clear(body);
-    buf_printf(body, "{\n  \"code\": \"invalid_parameter\",\n  \"message\": \"%s\"\n}\n", http_reason(status));
-    struct http_reply reply = {.status = status, .content_type = "application/json", .body = body, .grpc_status = -1};
+    buf_printf(body, "{\n  \"code\": \"invalid_parameter\",\n  \"message\": \"%s\"\n}\n",
+               http_reason(status));
+    struct http_reply reply = {
+        .status = status, .content_type = "application/json", .body = body, .grpc_status = -1};
     http1_write(&c->out, &reply, false, false);
     c->close_after_write = c->refused = true;
 }
@@ -155,8 +165,8 @@ static void serve_http1(struct conn *c) {
         size_t used = 0;
         int status = 0;
         char *at = (char *)c->in.ptr + c->in_at;
-        enum http1_state state = http1_parse(at, c->in.len - c->in_at, &s->options.limits, &c->progress, &s->request,
-                                             &used, &status);
+        enum http1_state state = http1_parse(at, c->in.len - c->in_at, &s->options.limits,
+                                             &c->progress, &s->request, &used, &status);
         if (state == HTTP1_MORE) return;
         if (state == HTTP1_EXPECT) {
             if (!c->continued) buf_cstr(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -254,7 +264,8 @@ static void on_connection(uv_stream_t *stream, int status) {
     if ((c->next = s->conns)) c->next->link = &c->next;
     s->conns = c;
     s->n_conns++;
-    if (uv_accept(stream, &c->uv.stream) || s->n_conns > s->options.max_connections || s->stopping) {
+    if (uv_accept(stream, &c->uv.stream) || s->n_conns > s->options.max_connections ||
+        s->stopping) {
         conn_close(c);
         return;
     }
@@ -269,7 +280,8 @@ static void on_sweep(uv_timer_t *timer) {
     bool late = s->stopping && now - s->stopped_ms > GRACE_MS;
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (late || now - c->active_ms > (c->lingering ? LINGER_MS : s->options.idle_timeout_ms)) conn_close(c);
+        if (late || now - c->active_ms > (c->lingering ? LINGER_MS : s->options.idle_timeout_ms))
+            conn_close(c);
     }
 }
 
@@ -291,8 +303,10 @@ static void on_stop(uv_async_t *async) {
     }
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (c->n_writes == 0) conn_close(c);
-        else c->close_after_write = true;
+        if (c->n_writes == 0)
+            conn_close(c);
+        else
+            c->close_after_write = true;
     }
     uv_unref((uv_handle_t *)&s->sweep); /* goes on while there are connections */
     uv_close((uv_handle_t *)&s->check, NULL);
@@ -333,7 +347,8 @@ static int bind_tcp(const char *address, int *port, const char **why) {
     if (number < 0 || number > 65535 || n >= sizeof host) return *why = "want HOST:PORT", -1;
     memcpy(host, address, n);
     host[n] = 0;
-    if (n > 1 && host[0] == '[' && host[n - 1] == ']') memmove(host, host + 1, n - 2), host[n - 2] = 0;
+    if (n > 1 && host[0] == '[' && host[n - 1] == ']')
+        memmove(host, host + 1, n - 2), host[n - 2] = 0;
     bool is6 = strchr(host, ':') != NULL;
     int bad = is6 ? uv_ip6_addr(host, number, &v6) : uv_ip4_addr(n ? host : "0.0.0.0", number, &v4);
     if (bad) return *why = "the host must be an IP address", -1;
@@ -352,7 +367,8 @@ static int bind_tcp(const char *address, int *port, const char **why) {
     return fd;
 }
 
-static enum err listen_on(struct server *s, struct listener *l, const char *address, int *port, const char **why) {
+static enum err listen_on(struct server *s, struct listener *l, const char *address, int *port,
+                          const char **why) {
     if (l->is_pipe) {
         unlink(address + 5);
         int e = uv_pipe_init(&s->loop, &l->uv.pipe, 0);

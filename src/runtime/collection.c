@@ -84,6 +84,9 @@ static inline int32_t find(struct object *o, uint32_t step, value key) {
         return index_find(o, step, key, value_hash(key));
     }
     const value *e = at(o->entries);
+    /* Equal strings of the image are one word. */
+    for (uint32_t i = 0; i < o->n; i++)
+        if (e[(size_t)i * step] == key) return (int32_t)i;
     for (uint32_t i = 0; i < o->n; i++, e += step)
         if (key_equal(*e, key)) return (int32_t)i;
     return -1;
@@ -156,7 +159,7 @@ static bool is_sorted(const value *w, uint32_t n, uint32_t step) {
     return true;
 }
 
-static void insertion_sort(value *w, uint32_t n, uint32_t step) {
+static RT_COLD void insertion_sort(value *w, uint32_t n, uint32_t step) {
     for (uint32_t i = 1; i < n; i++) {
         value key = w[(size_t)i * step], v = w[(size_t)i * step + step - 1];
         uint32_t j = i;
@@ -167,7 +170,7 @@ static void insertion_sort(value *w, uint32_t n, uint32_t step) {
     }
 }
 
-static void merge_sort(value *w, value *spare, uint32_t n, uint32_t step) {
+static RT_COLD void merge_sort(value *w, value *spare, uint32_t n, uint32_t step) {
     if (n <= 8) {
         insertion_sort(w, n, step);
         return;

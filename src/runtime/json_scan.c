@@ -132,10 +132,9 @@ static struct text unescape(const uint8_t *p, const uint8_t *quote) {
     return builder_view(&b);
 }
 
-struct text json_string_text(const uint8_t *from, const uint8_t *quote) {
+struct text json_string_decoded(const uint8_t *from, const uint8_t *quote) {
     struct text t = {from, (uint32_t)(quote - from)};
-    uint32_t flags = json_scanner.string_flags;
-    if (RT_LIKELY(flags == 0) || (flags == JSON_NON_ASCII && utf8_valid(t))) return t;
+    if (json_scanner.string_flags == JSON_NON_ASCII && utf8_valid(t)) return t;
     return unescape(from, quote);
 }
 

@@ -52,7 +52,12 @@ static inline const uint8_t *json_string(const uint8_t *p) {
 }
 /* The string's value, given what json_string left in string_flags: a view, or a copy on the heap.
  */
-struct text json_string_text(const uint8_t *from, const uint8_t *quote);
+struct text json_string_decoded(const uint8_t *from, const uint8_t *quote);
+static inline struct text json_string_text(const uint8_t *from, const uint8_t *quote) {
+    if (RT_LIKELY(json_scanner.string_flags == 0))
+        return (struct text){from, (uint32_t)(quote - from)};
+    return json_string_decoded(from, quote);
+}
 /* p is at '-' or a digit; the result is behind the number. */
 const uint8_t *json_number(const uint8_t *p, value *out);
 /* p is at null, true or false. */

@@ -21,7 +21,7 @@ static uint8_t short_escape(uint8_t c) {
 
 static bool is_html(uint8_t c) { return c == '<' || c == '>' || c == '&'; }
 
-static void put_unicode(struct builder *b, uint32_t c) {
+static RT_COLD void put_unicode(struct builder *b, uint32_t c) {
     builder_c(b, "\\u");
     for (int shift = 12; shift >= 0; shift -= 4)
         builder_put(b, (uint8_t)hex_digits[c >> shift & 15]);
@@ -46,9 +46,9 @@ static uint32_t plain_run(struct text t, uint32_t i, uint32_t form) {
     return i - begin;
 }
 
-/* One sequence that is not ASCII, from i to the index behind it. Strings that builtins decoded may hold any bytes; those
- * that are no UTF-8 become U+FFFD, as Go's encoder has it. */
-static uint32_t write_sequence(struct builder *b, struct text t, uint32_t i) {
+/* One sequence that is not ASCII, from i to the index behind it. Strings that builtins decoded may hold
+ * any bytes; those that are no UTF-8 become U+FFFD, as Go's encoder has it. */
+static RT_COLD uint32_t write_sequence(struct builder *b, struct text t, uint32_t i) {
     uint32_t begin = i, cp;
     if (!utf8_decode_checked(t, &i, &cp)) put_unicode(b, 0xfffd);
     else if (is_line_separator(t, begin)) put_unicode(b, cp);
@@ -56,8 +56,30 @@ static uint32_t write_sequence(struct builder *b, struct text t, uint32_t i) {
     return i;
 }
 
+/* Whether nothing in t has to be escaped; false also for what is not looked at that closely. */
+static inline bool is_plain(struct text t) {
+    const uint8_t *p = t.ptr, *end = p + t.len;
+    if (t.len >= 8) {
+        for (; end - p > 8; p += 8)
+            if (json_special(layout_load64(p)) != 0) return false;
+        return json_special(layout_load64(end - 8)) == 0;
+    }
+    if (t.len >= 4) return json_special(load_short(p, t.len)) == 0;
+    for (; p < end; p++)
+        if (*p < 0x20 || *p >= 0x80 || *p == '"' || *p == '\\') return false;
+    return true;
+}
+
 static void write_string(struct builder *b, struct text t, uint32_t form) {
     builder_reserve(b, t.len < UINT32_MAX - 2 ? t.len + 2 : t.len);
+    if (RT_LIKELY(!(form & JSON_HTML) && is_plain(t))) {
+        uint8_t *p = b->ptr + b->len;
+        *p = '"';
+        bytes_copy(p + 1, t.ptr, t.len);
+        p[t.len + 1] = '"';
+        b->len += t.len + 2;
+        return;
+    }
     builder_put(b, '"');
     for (uint32_t i = 0; i < t.len;) {
         uint32_t run = plain_run(t, i, form);
@@ -91,11 +113,14 @@ struct layout {
 
 static void write_value(struct builder *b, value v, const struct layout *l, uint32_t depth);
 
-static void new_line(struct builder *b, const struct layout *l, uint32_t depth) {
-    if (!l->lines) return;
+static RT_COLD void break_line(struct builder *b, const struct layout *l, uint32_t depth) {
     builder_put(b, '\n');
     builder_text(b, l->prefix);
     for (uint32_t i = 0; i < depth; i++) builder_text(b, l->indent);
+}
+
+static inline void new_line(struct builder *b, const struct layout *l, uint32_t depth) {
+    if (RT_UNLIKELY(l->lines)) break_line(b, l, depth);
 }
 
 static void write_items(struct builder *b, const value *items, uint32_t n, const struct layout *l,
@@ -117,7 +142,7 @@ static bool has_only_string_keys(value object) {
 
 /* In JSON a key that is no string is the string of its JSON, and takes its place in order as such.
  */
-static value with_string_keys(value object) {
+static RT_COLD value with_string_keys(value object) {
     value out = object_new(object_len(object));
     const struct pair *pairs = object_sorted(object);
     for (uint32_t i = 0; i < object_len(object); i++) {

@@ -16,6 +16,8 @@
 
 /* Marks functions that plan code or a host calls: exported under their C name. */
 #define RT_EXPORT __attribute__((visibility("default"), used))
+/* Rare code inside hot files: small instead of fast. */
+#define RT_COLD __attribute__((noinline, minsize))
 #define RT_NORETURN __attribute__((noreturn))
 #define RT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define RT_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -52,26 +52,45 @@ static inline void *heap_take(uint32_t n) {
 }
 
 /* ---- bytes ---- */
+static inline uint32_t load32(const uint8_t *p) {
+    uint32_t w;
+    __builtin_memcpy(&w, p, 4);
+    return w;
+}
+/* 4 to 8 bytes as one word that holds each of them (some twice): equal for equal bytes. */
+static inline uint64_t load_short(const uint8_t *p, uint32_t n) {
+    return load32(p) | (uint64_t)load32(p + n - 4) << 32;
+}
 static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t n) {
     if (n >= 8) {
         for (uint32_t i = 0; i + 8 <= n; i += 8)
             if (layout_load64(a + i) != layout_load64(b + i)) return false;
         return layout_load64(a + n - 8) == layout_load64(b + n - 8);
     }
+    if (n >= 4) return load_short(a, n) == load_short(b, n);
     for (uint32_t i = 0; i < n; i++)
         if (a[i] != b[i]) return false;
     return true;
 }
+/* The ranges do not overlap. */
 static inline void bytes_copy(uint8_t *to, const uint8_t *from, uint32_t n) {
     if (n > 64) {
         memcpy(to, from, n);
-        return;
+    } else if (n >= 8) {
+        uint64_t last = layout_load64(from + n - 8), w;
+        uint8_t *end = to + n - 8;
+        for (; to < end; to += 8, from += 8) {
+            w = layout_load64(from);
+            __builtin_memcpy(to, &w, 8);
+        }
+        __builtin_memcpy(end, &last, 8);
+    } else if (n >= 4) {
+        uint32_t first = load32(from), last = load32(from + n - 4);
+        __builtin_memcpy(to, &first, 4);
+        __builtin_memcpy(to + n - 4, &last, 4);
+    } else {
+        for (; n > 0; n--) *to++ = *from++;
     }
-    for (; n >= 8; n -= 8, to += 8, from += 8) {
-        uint64_t w = layout_load64(from);
-        __builtin_memcpy(to, &w, 8);
-    }
-    for (; n > 0; n--) *to++ = *from++;
 }
 
 /* ---- collection.c ---- */

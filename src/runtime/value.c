@@ -169,8 +169,22 @@ value value_get(value v, value key) {
     return VALUE_UNDEFINED;
 }
 
-RT_EXPORT value rt_get(value v, value key) { return value_get(v, key); }
-RT_EXPORT int32_t rt_equal(value a, value b) { return a == b || value_equal(a, b); }
+/* The commonest case here, so that it costs one call: a small object and the very word of its key. */
+RT_EXPORT value rt_get(value v, value key) {
+    if (is_object(v) && object_len(v) <= COLLECTION_LINEAR) {
+        const struct pair *p = object_pairs(v), *end = p + object_len(v);
+        for (; p < end; p++)
+            if (p->key == key) return p->value;
+    }
+    return value_get(v, key);
+}
+
+RT_EXPORT int32_t rt_equal(value a, value b) {
+    if (a == b) return 1;
+    if (!is_string(a)) return value_equal(a, b);
+    return (uint32_t)a == (uint32_t)b &&
+           bytes_equal(at(value_pointer(a)), at(value_pointer(b)), value_length(a));
+}
 RT_EXPORT int32_t rt_compare(value a, value b) { return value_compare(a, b); }
 
 RT_EXPORT value rt_len(value v) {

@@ -93,8 +93,8 @@ struct expr {
 /* p.q[r].s := v, p contains k, f(a, b) := v */
 struct head {
     struct loc loc;
-    struct term *ref;       /* TERM_REF; single names too. Without the package; the resolve stage prefixes `data.pkg` into
-                               rule->path instead of changing this */
+    struct term *ref;       /* TERM_REF; single names too. Without the package; the resolve stage prefixes
+                               `data.pkg` into rule->path instead of changing this */
     struct term_list args;  /* functions; is_function tells f() from f */
     bool is_function;
     bool assign;            /* := was written */

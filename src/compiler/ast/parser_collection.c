@@ -76,8 +76,8 @@ static bool find_template(void *ctx, struct term *t) {
     return true;
 }
 
-/* Does a {{NAME}} stand in it? Then it stays even beside an equal element: what is dropped must not depend on a tenant's
- * values, or the code would too. */
+/* Does a {{NAME}} stand in it? Then it stays even beside an equal element: what is dropped must not
+ * depend on a tenant's values, or the code would too. */
 static bool term_is_templated(struct term *t) {
     bool found = false;
     struct ast_visitor v = {.ctx = &found, .term = find_template};

@@ -60,6 +60,11 @@ static struct term *capture(struct compile *c, struct expr *e, uint32_t n) {
     return var;
 }
 
+/* `some x` only declares; `some x in xs` asks, and its answer is shown. */
+static bool is_declaration(const struct expr *e) {
+    return e->kind == EXPR_SOME && e->call.n > 0 && e->call.items[0]->kind == TERM_VAR;
+}
+
 void check_capture_values(struct compile *c) {
     if (!c->request->capture_values || !c->request->query.ptr) return;
     bool iterates = c->query.n > 1;
@@ -67,7 +72,7 @@ void check_capture_values(struct compile *c) {
     if (!iterates) ast_visit_body(&c->query, &v);
     for (uint32_t i = 0, n = c->query.n; i < n; i++) {
         struct expr *e = c->query.items[i];
-        if (e->generated) continue;
+        if (e->generated || is_declaration(e)) continue;
         struct capture shown = {.text = expr_text(c, e), .row = e->loc.row, .col = e->loc.col};
         struct term *var = capture(c, e, i + 1);
         if (var) shown.var = var->text;

@@ -6,8 +6,8 @@
 
 /* Rules that share a path form a node; virtual documents are a tree of names. Built by rules.c. */
 struct rule_node {
-    struct str key;              /* path element below the parent; the root's is "data". A string stands for itself, any other
-                                    scalar's text follows a 0 byte */
+    struct str key;              /* path element below the parent; the root's is "data". A string stands
+                                    for itself, any other scalar's text follows a 0 byte */
     struct rule_node *parent;
     struct table children;       /* key → struct rule_node *, insertion order */
     struct rule_list rules;      /* ground path ends here (all rules with this ground prefix) */
@@ -35,7 +35,8 @@ struct check_state {
  *  - bodies are ordered so that every expression's inputs are bound before it (safety)
  */
 void check_resolve_refs(struct compile *c);
-void check_capture_values(struct compile *c); /* capture.c: queries with request->capture_values, after refs are resolved */
+/* capture.c: queries with request->capture_values, after refs are resolved. */
+void check_capture_values(struct compile *c);
 void check_unused_imports(struct compile *c);
 void check_rule_head_refs(struct compile *c);
 void check_keyword_overrides(struct compile *c);

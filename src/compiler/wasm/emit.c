@@ -247,7 +247,8 @@ static void run(struct emit *e) {
     emit_module(e);
     constants_build(e);
     write_module(e, FORM_THIN, &e->c->thin);
-    if (!e->failed) write_module(e, FORM_FULL, &e->c->full);
+    if (!e->failed && !(e->c->request && e->c->request->thin_only))
+        write_module(e, FORM_FULL, &e->c->full);
 }
 
 static void report_memory(struct emit *e) {

@@ -4,7 +4,7 @@
 #include "compiler/wasm/link.h"
 #include "compiler/wasm/leb.h"
 
-/* What OPA's ABI 1.3 wants exported and the runtime defines (contracts.md §4). */
+/* What OPA's ABI 1.3 wants exported and the runtime defines (its wasm.md). */
 static const char *const required[] = {"builtins",
                                        "entrypoints",
                                        "opa_eval_ctx_new",
@@ -170,13 +170,24 @@ static void put_instruction(const struct link *l, const struct instruction *i, s
         leb_u32(out, (uint32_t)i->number2);
         leb_u32(out, (uint32_t)i->number);
         return;
-    default: buf_str(out, i->raw);
+    default: return;
     }
+}
+
+static bool is_rewritten(const struct instruction *i) {
+    return i->immediate == IMMEDIATE_CALL || i->immediate == IMMEDIATE_GLOBAL ||
+           i->immediate == IMMEDIATE_I32 || i->immediate == IMMEDIATE_MEMORY;
 }
 
 void link_body(const struct link *l, struct str body, struct buf *out) {
     struct reader r = wasm_body_code(body);
     struct instruction i;
-    buf_put(out, r.start, reader_offset(&r));
-    while (instruction_read(&r, &i)) put_instruction(l, &i, out);
+    const uint8_t *rest = r.start; /* not copied yet */
+    while (instruction_read(&r, &i)) {
+        if (!is_rewritten(&i)) continue;
+        buf_put(out, rest, (size_t)((const uint8_t *)i.raw.ptr - rest));
+        put_instruction(l, &i, out);
+        rest = r.at;
+    }
+    buf_put(out, rest, (size_t)(r.at - rest));
 }

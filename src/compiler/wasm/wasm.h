@@ -1,11 +1,13 @@
-/* Plan to WebAssembly: emit function bodies, link with the runtime (full form) or import it (thin form), write bytes. */
+/* Plan to WebAssembly: emit function bodies, link with the runtime (full form) or import it (thin form),
+ * write bytes. */
 #ifndef REGENT_COMPILER_WASM_WASM_H
 #define REGENT_COMPILER_WASM_WASM_H
 #include "compiler/compile.h"
 #include "compiler/plan/ir.h"
 
 /* c->plan → c->full and c->thin. The code sections depend on the plan's shape only (no constant's
- * value); the constants and trees go to data segments at HEADER_BASE. Both carry the custom section "regent" (docs/abi.md). */
+ * value); the constants and trees go to data segments at HEADER_BASE. Both carry the custom section
+ * "regent" (docs/abi.md). */
 void wasm_emit(struct compile *c);
 /* Text listing of emitted functions for --dump wasm. */
 void wasm_print(const struct compile *c, struct buf *out);

@@ -40,6 +40,30 @@ static std::string with_named_groups(struct str p) {
     return out;
 }
 
+/* Go's words for what is wrong with a pattern (regexp/syntax), which OPA's messages carry. */
+static const char *problem(RE2::ErrorCode code) {
+    switch (code) {
+    case RE2::ErrorBadEscape: return "invalid escape sequence";
+    case RE2::ErrorBadCharClass: return "invalid character class";
+    case RE2::ErrorBadCharRange: return "invalid character class range";
+    case RE2::ErrorMissingBracket: return "missing closing ]";
+    case RE2::ErrorMissingParen: return "missing closing )";
+    case RE2::ErrorUnexpectedParen: return "unexpected )";
+    case RE2::ErrorTrailingBackslash: return "trailing backslash at end of expression";
+    case RE2::ErrorRepeatArgument: return "missing argument to repetition operator";
+    case RE2::ErrorRepeatSize: return "invalid repeat count";
+    case RE2::ErrorRepeatOp: return "invalid nested repetition operator";
+    case RE2::ErrorBadPerlOp: return "invalid or unsupported Perl syntax";
+    case RE2::ErrorBadUTF8: return "invalid UTF-8";
+    case RE2::ErrorBadNamedCapture: return "invalid named capture";
+    case RE2::ErrorPatternTooLarge: return "expression is too large";
+    case RE2::NoError:
+    case RE2::ErrorInternal: break;
+    }
+    return "internal error";
+}
+
+
 struct regex *regex_new(struct str pattern, char *error, size_t error_bytes) {
     re2::RE2::Options options;
     options.set_log_errors(false);
@@ -47,7 +71,8 @@ struct regex *regex_new(struct str pattern, char *error, size_t error_bytes) {
     try {
         regex *r = new regex(with_named_groups(pattern), options);
         if (r->re.ok()) return r;
-        std::snprintf(error, error_bytes, "error parsing regexp: %s", r->re.error().c_str());
+        std::snprintf(error, error_bytes, "error parsing regexp: %s: `%s`", problem(r->re.error_code()),
+                      r->re.error_arg().c_str());
         delete r;
     } catch (const std::bad_alloc &) {
         std::snprintf(error, error_bytes, "out of memory");

@@ -220,9 +220,12 @@ struct str go_quote(struct arena *a, struct str s) {
         const char *name = NULL;
         for (const char *p = named; *p && !name; p += 2)
             if (p[1] == s.ptr[i]) name = p;
-        if (name) out[n++] = '\\', out[n++] = *name;
-        else if (ch < 0x20 || ch == 0x7f) n += (size_t)snprintf(out + n, 5, "\\x%02x", ch);
-        else out[n++] = s.ptr[i];
+        if (name)
+            out[n++] = '\\', out[n++] = *name;
+        else if (ch < 0x20 || ch == 0x7f)
+            n += (size_t)snprintf(out + n, 5, "\\x%02x", ch);
+        else
+            out[n++] = s.ptr[i];
     }
     out[n++] = '"';
     return (struct str){out, n};
@@ -258,8 +261,7 @@ size_t format_double(double d, int limit, char out[32]) {
     char text[32];
     int precision = 0, exponent;
     if (d == 0) return (size_t)snprintf(out, 32, signbit(d) ? "-0" : "0");
-    do
-        snprintf(text, sizeof text, "%.*e", precision, d);
+    do snprintf(text, sizeof text, "%.*e", precision, d);
     while (strtod(text, NULL) != d && ++precision < 17);
     exponent = atoi(strchr(text, 'e') + 1);
     if (exponent < -4 || exponent >= limit) {

@@ -3,7 +3,8 @@
 #define REGENT_HOST_BUILTINS_SUPPORT_H
 #include "host/builtins/builtin.h"
 
-/* builtin_fail, then false: for functions that tell with a bool whether they filled their result. */
+/* builtin_fail, then false: for functions that tell with a bool whether they filled their result.
+ */
 bool builtin_refuse(struct builtin_call *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* false after "out of memory" was set as the call's error. */

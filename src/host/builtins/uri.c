@@ -135,8 +135,7 @@ static bool parse_host(struct uri *u, struct str host) {
 
 static bool valid_userinfo(struct str s) {
     for (size_t i = 0; i < s.len; i++)
-        if (!is_letter(s.ptr[i]) && !is_digit(s.ptr[i]) &&
-            !one_of(s.ptr[i], "-._:~!$&'()*+,;=%@"))
+        if (!is_letter(s.ptr[i]) && !is_digit(s.ptr[i]) && !one_of(s.ptr[i], "-._:~!$&'()*+,;=%@"))
             return false;
     return true;
 }

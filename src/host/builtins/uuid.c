@@ -19,8 +19,10 @@ static int hex_value_of(char ch) {
  * without dashes. */
 static bool parse_uuid(struct str s, uint8_t out[16]) {
     bool dashes = s.len != 32;
-    if (s.len == 36 + 9 && strncasecmp(s.ptr, "urn:uuid:", 9) == 0) s = str_from(s, 9);
-    else if (s.len == 38) s = (struct str){s.ptr + 1, 36};
+    if (s.len == 36 + 9 && strncasecmp(s.ptr, "urn:uuid:", 9) == 0)
+        s = str_from(s, 9);
+    else if (s.len == 38)
+        s = (struct str){s.ptr + 1, 36};
     if (s.len != (dashes ? 36u : 32u)) return false;
     size_t at = 0;
     for (size_t i = 0; i < 16; i++) {
@@ -42,8 +44,8 @@ static const char *variant_name(const uint8_t u[16]) {
 /* Nanoseconds since 1970 of a count of 100 ns since 1582-10-15. */
 static int64_t uuid_ns(const uint8_t u[16]) {
     int64_t low = (int64_t)u[0] << 24 | u[1] << 16 | u[2] << 8 | u[3];
-    int64_t ticks = low | (int64_t)(u[4] << 8 | u[5]) << 32 |
-                    (int64_t)((u[6] & 0x0f) << 8 | u[7]) << 48;
+    int64_t ticks =
+        low | (int64_t)(u[4] << 8 | u[5]) << 32 | (int64_t)((u[6] & 0x0f) << 8 | u[7]) << 48;
     return (int64_t)((uint64_t)(ticks - 122192928000000000) * 100);
 }
 

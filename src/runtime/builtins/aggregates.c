@@ -10,28 +10,27 @@ RT_EXPORT value bi_count(value a) {
     return bi_error_operand_one_of("count", 1, "array, object, set, string", a);
 }
 
-/* The items of `a` if it is a list of numbers, else NULL after reporting the error. */
-static const value *number_items(const char *builtin, value a) {
+/* Whether `a` is a list of numbers; reports the error if not. An empty list may have no items at all, so that a
+ * pointer to them could not tell. */
+static bool is_number_list(const char *builtin, value a) {
     if (!is_list(a)) {
         bi_error_operand_one_of(builtin, 1, "set, array", a);
-        return NULL;
+        return false;
     }
     const value *items = list_items(a);
     for (uint32_t i = 0, n = collection_len(a); i < n; i++) {
         if (is_number(items[i])) continue;
         bi_error_element(builtin, 1, a, "number", items[i]);
-        return NULL;
+        return false;
     }
-    return items;
+    return true;
 }
 
 RT_EXPORT value bi_sum(value a) {
-    const value *items = number_items("sum", a);
-    return items ? number_sum(items, collection_len(a)) : VALUE_UNDEFINED;
+    return is_number_list("sum", a) ? number_sum(list_items(a), collection_len(a)) : VALUE_UNDEFINED;
 }
 RT_EXPORT value bi_product(value a) {
-    const value *items = number_items("product", a);
-    return items ? number_product(items, collection_len(a)) : VALUE_UNDEFINED;
+    return is_number_list("product", a) ? number_product(list_items(a), collection_len(a)) : VALUE_UNDEFINED;
 }
 
 /* The greatest item (sign 1) or the least (-1); the last of equal ones. */

@@ -1,0 +1,6 @@
+package t
+
+allow if {
+	input.user == "ann"
+	input.level > 2
+}

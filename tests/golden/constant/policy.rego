@@ -1,0 +1,3 @@
+package t
+
+answer := {"n": 42, "list": [1, "two", null]}

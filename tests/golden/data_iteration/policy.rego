@@ -1,0 +1,6 @@
+package t
+
+allow if {
+	some grant in data.grants[input.role]
+	grant.action == input.action
+}

@@ -1,0 +1,5 @@
+package t
+
+default allow := false
+
+allow if input.user == "ann"

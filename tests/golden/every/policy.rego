@@ -1,0 +1,7 @@
+package t
+
+fine if {
+	every x in input.list {
+		x > 0
+	}
+}

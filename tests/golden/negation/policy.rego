@@ -1,0 +1,3 @@
+package t
+
+denied if not input.user in data.users

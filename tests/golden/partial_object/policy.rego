@@ -1,0 +1,3 @@
+package t
+
+by_id[x.id] := x.name if some x in input.people

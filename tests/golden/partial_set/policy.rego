@@ -1,0 +1,3 @@
+package t
+
+names contains x.name if some x in input.people

@@ -1,0 +1,5 @@
+package t
+
+allow if input.role == "{{ROLE}}"
+
+scope := "{{SCOPE}}"

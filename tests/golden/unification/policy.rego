@@ -1,0 +1,3 @@
+package t
+
+pair := [x, y] if [x, {"k": y}] = input.value

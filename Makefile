@@ -17,10 +17,10 @@ CPPFLAGS := -Isrc -Iinclude -I$(BUILD)/gen -isystem $(WASMTIME)/include -D_GNU_S
 CFLAGS := -std=c11 $(OPT) -g $(WARN) -fPIC -fno-strict-aliasing -fstack-protector-strong $(SANITIZE) $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -Werror -fPIC $(SANITIZE)
 DEPFLAGS = -MMD -MP
-LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -lz -lpthread -ldl -lm
+LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lz -lpthread -ldl -lm
 # The program carries all but the C library: its dynamic loader would take longer than most commands. LINK=dynamic for distributions.
 LINK ?= static
-STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
+STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
 APP_LIBS = $(if $(filter static,$(LINK)),$(WASMTIME)/lib/libwasmtime.a $(STATIC_LIBS),$(LDLIBS))
 LDFLAGS := $(SANITIZE)
 
@@ -138,11 +138,15 @@ $(BUILD)/tests/conformance: tests/conformance/conformance.c $(BUILD)/libregent.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
+$(BUILD)/tests/decide: tests/routes/decide.c $(BUILD)/libregent.a | $(BUILD)/.deps-test
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
 $(BUILD)/bench/decide: bench/decide.c $(BUILD)/libregent.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
-test: all $(BUILD)/.deps-test $(UNIT_BIN) $(BUILD)/tests/conformance
+test: all $(BUILD)/.deps-test $(UNIT_BIN) $(BUILD)/tests/conformance $(BUILD)/tests/decide
 	@BUILD=$(BUILD) python3 tests/run.py $(SUITES)
 check: test
 bench: all $(BUILD)/bench/decide $(BUILD)/.deps-test

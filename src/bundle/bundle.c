@@ -162,8 +162,8 @@ enum err bundle_read(struct arena *a, struct str archive, struct bundle *out,
     struct tar t;
     if (archive.len == 0) return problem(diags, STR(""), "bundle is no gzipped tar archive", "it is empty");
     enum err e = tar_init(&t, archive);
-    if (e) return e;
-    e = read_archive(a, &t, &b, diags);
+    if (!e) e = read_archive(a, &t, &b, diags);
+    else if (e == ERR_SYNTAX) e = problem(diags, STR(""), "bundle is no gzipped tar archive", t.why);
     tar_deinit(&t);
     if (!e) e = interpret(a, &b, diags);
     if (!e) *out = b;

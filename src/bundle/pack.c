@@ -4,6 +4,7 @@
 #include "bundle/tar.h"
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 enum { NAME_BYTES = 100, GZIP_WINDOW_BITS = 15 + 16, MEMORY_LEVEL = 8, CHUNK_BYTES = 64 * 1024 };
 #define MAX_OCTAL_SIZE ((uint64_t)1 << 33)

@@ -1,18 +1,18 @@
-/* Inside of bundles: tar archives, gzipped or bare, read file by file. */
+/* Inside of bundles: tar archives, gzipped or bare, read file by file through libarchive. */
 #ifndef REGENT_BUNDLE_TAR_H
 #define REGENT_BUNDLE_TAR_H
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
-#include <zlib.h>
 
 enum { TAR_BLOCK_BYTES = 512, TAR_MAX_NAME_BYTES = 4096 };
 
+struct archive;
+
 struct tar {
-    struct str in;   /* what was not read yet, when it is not compressed */
-    z_stream z;      /* else what unpacks it */
-    bool gzip, done; /* done: the last gzip member ended */
-    const char *why; /* what is wrong, after ERR_SYNTAX */
+    struct archive *archive;
+    const char *why; /* what is wrong, after ERR_SYNTAX; lives as long as the tar */
+    bool any;        /* an entry was seen */
 };
 
 /* One plain file; name and bytes lie in the arena. */
@@ -21,7 +21,7 @@ struct tar_file {
     struct str bytes;
 };
 
-/* bytes are borrowed until tar_deinit. ERR_MEMORY. */
+/* bytes are borrowed until tar_deinit, which is due in any case. ERR_MEMORY, ERR_SYNTAX. */
 MUST_USE enum err tar_init(struct tar *t, struct str bytes);
 void tar_deinit(struct tar *t);
 /* The next plain file (ustar, GNU and pax names and sizes; folders, links and devices are passed over).

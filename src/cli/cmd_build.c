@@ -202,6 +202,29 @@ static const char *last_stage(const struct build_flags *f, struct arena *a) {
     return NULL;
 }
 
+/* Without --set nothing is put in, as in OPA: tell who may have forgotten it. */
+static void warn_of_placeholders(const struct loaded *l) {
+    for (uint32_t i = 0; i < l->sources.n; i++) {
+        struct str text = l->sources.items[i].text;
+        unsigned row = 1;
+        bool comment = false;
+        for (size_t at = 0; at + 4 < text.len; at++) {
+            row += text.ptr[at] == '\n';
+            comment = text.ptr[at] != '\n' && (comment || text.ptr[at] == '#');
+            if (comment) continue;
+            size_t end = at + 2;
+            if (text.ptr[at] != '{' || text.ptr[at + 1] != '{') continue;
+            while (end < text.len && ((text.ptr[end] >= 'A' && text.ptr[end] <= 'Z') || text.ptr[end] == '_' ||
+                                      (end > at + 2 && text.ptr[end] >= '0' && text.ptr[end] <= '9')))
+                end++;
+            if (end == at + 2 || end + 1 >= text.len || text.ptr[end] != '}' || text.ptr[end + 1] != '}') continue;
+            fprintf(stderr, "warning: %.*s:%u: %.*s stays as it is: pass --set %.*s=VALUE to put a value in\n",
+                    STR_FMT(l->sources.items[i].file), row, (int)(end + 2 - at), text.ptr + at,
+                    (int)(end - at - 2), text.ptr + at + 2);
+        }
+    }
+}
+
 static int build(struct arena *a, struct build_flags *f, const struct loaded *loaded, const struct json *values) {
     bool json_errors = str_is(f->format, "json");
     struct compile_request request = {
@@ -252,5 +275,6 @@ int cmd_build(struct arena *a, int argc, char **argv) {
     if (!load_paths(a, &f.load, &loaded, &diags) ||
         !load_template_values(a, &f.set, f.set_file, &values, &diags))
         return report_errors(&diags, str_is(f.format, "json"), EXIT_FAILED);
+    if (!values) warn_of_placeholders(&loaded);
     return build(a, &f, &loaded, values);
 }

@@ -39,7 +39,8 @@ const char *decision_reason(const struct decision *d) {
 }
 
 /* Warns about an answer that is no ordinary one, at most so often a second. */
-static void warn(struct worker *w, struct str tenant, struct str path, const struct decision *d) {
+static void warn(struct worker *w, enum log_level level, struct str tenant, struct str path,
+                 const struct decision *d) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     if ((uint64_t)now.tv_sec != w->log_second) {
@@ -55,7 +56,7 @@ static void warn(struct worker *w, struct str tenant, struct str path, const str
     char id[TENANT_ID_BYTES], at[256];
     snprintf(id, sizeof id, "%.*s", STR_FMT(tenant));
     snprintf(at, sizeof at, "%.*s", STR_FMT(path));
-    log_line(w->log, LOG_WARN, "denied", "tenant_id", id, "path", at, "reason", decision_reason(d),
+    log_line(w->log, level, "denied", "tenant_id", id, "path", at, "reason", decision_reason(d),
              "limit", d->kind == DECISION_FAILED ? err_word(d->err) : "", "decision_id", d->id,
              NULL);
 }
@@ -182,7 +183,7 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
         metrics_refusal(&t->tenant->metrics, denied, e);
     else if (t)
         metrics_decision(&t->tenant->metrics, 0, true, e);
-    warn(w, tenant, path, d);
+    warn(w, LOG_WARN, tenant, path, d);
 }
 
 void decide(struct worker *w, struct str tenant, struct str path, struct str input,
@@ -196,5 +197,6 @@ void decide(struct worker *w, struct str tenant, struct str path, struct str inp
     const struct tenant_entry *t = tenants_find(w->tenants, tenant);
     if (t && t->policy) evaluate(w, t->policy, path, input, d);
     if (t) metrics_decision(&t->tenant->metrics, d->eval_ns, decision_denies(d), d->err);
-    if (d->kind != DECISION_VALUE) warn(w, tenant, path, d);
+    if (d->kind != DECISION_VALUE) warn(w, LOG_WARN, tenant, path, d);
+    else if (w->log->level == LOG_DEBUG && decision_denies(d)) warn(w, LOG_DEBUG, tenant, path, d);
 }

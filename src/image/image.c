@@ -181,7 +181,8 @@ static void sort(struct image *m, uint8_t *items, uint32_t n, size_t size) {
     free(other);
 }
 
-/* Sorts and keeps the last of equal keys: the number that stays. */
+/* Sorts and drops duplicates: of equal keys the first stays, with the last one's value, as where
+ * they are inserted one by one. */
 static uint32_t sort_unique(struct image *m, void *items, uint32_t n, size_t size) {
     uint8_t *p = items;
     uint32_t kept = 0;
@@ -189,14 +190,14 @@ static uint32_t sort_unique(struct image *m, void *items, uint32_t n, size_t siz
     sort(m, p, n, size);
     if (m->bytes.err) return 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (i + 1 < n) {
-            value a, b;
-            memcpy(&a, p + i * size, sizeof a);
-            memcpy(&b, p + (i + 1) * size, sizeof b);
-            if (image_compare(m, a, b) == 0) continue;
-        }
-        if (kept != i) memcpy(p + kept * size, p + i * size, size);
-        kept++;
+        value a = VALUE_UNDEFINED, b;
+        uint8_t *last = p + (kept - (kept > 0)) * size, *next = p + i * size;
+        if (kept) memcpy(&a, last, sizeof a);
+        memcpy(&b, next, sizeof b);
+        if (kept && image_compare(m, a, b) == 0)
+            memmove(last + sizeof a, next + sizeof a, size - sizeof a);
+        else
+            memmove(p + kept++ * size, next, size);
     }
     return kept;
 }

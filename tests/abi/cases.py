@@ -1,7 +1,7 @@
 """The policies that other hosts evaluate: name → (rules of package t with the entrypoint t/answer, input, data).
 
 in:  nothing.
-out: CASES, and `write_case`, `opa_answer` for the suites that run them.
+out: CASES; JS_ROUNDS, those whose numbers JavaScript alters; `write_case`, `opa_answer` for the suites that run them.
 owns: nothing.
 """
 import pathlib
@@ -41,6 +41,7 @@ CASES = {
     "sprintf": ('answer := sprintf("%v %d %q", [input, 3, "x"])', '{"n": [1, {"k": null}]}', "{}"),
     "builtin error": ("answer := 1 / input.n", '{"n": 0}', "{}"),
 }
+JS_ROUNDS = {"number texts"}
 
 
 def write_case(folder, case):

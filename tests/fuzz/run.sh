@@ -10,7 +10,7 @@ out=$(cd "$out" && pwd)
 common="-std=c11 -O1 -g -Wall -Wextra -fno-strict-aliasing -D_GNU_SOURCE -Isrc -Iinclude"
 checks="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined"
 base="$(find src/base -name '*.c') src/bundle/bundle.c src/bundle/pack.c src/bundle/tar.c"
-libs="-lyaml -lcrypto -lz -lm"
+libs="-lyaml -lcrypto -larchive -lz -lm"
 
 # What a harness is made of: flags, sources, libraries.
 parts() {

@@ -116,30 +116,33 @@ static void emit_type_test(struct emit *e, const struct stmt *s, enum value_tag 
     emit_leave_if(e, s, 0);
 }
 
-/* Conflict unless the target is undefined or holds an equal value already. */
-static void check_assigned(struct emit *e, const struct stmt *s) {
-    uint32_t fine = emit_open(e, OP_BLOCK);
+/* Goes to `keep` when the target holds an equal value already; a conflict when it holds another. */
+static void check_assigned(struct emit *e, const struct stmt *s, uint32_t keep) {
+    uint32_t undefined = emit_open(e, OP_BLOCK);
     emit_push_local(e, s->target);
     emit_op(e, OP_I64_EQZ);
-    emit_branch(e, OP_BR_IF, fine);
+    emit_branch(e, OP_BR_IF, undefined);
     emit_push_local(e, s->target);
     emit_push(e, s->a);
     emit_op(e, OP_I64_EQ);
-    emit_branch(e, OP_BR_IF, fine);
+    emit_branch(e, OP_BR_IF, keep);
     if (s->a.kind != OPERAND_BOOL) { /* a boolean has one word */
         emit_push_local(e, s->target);
         emit_push(e, s->a);
         emit_runtime_call(e, FUNCTION_rt_equal);
-        emit_branch(e, OP_BR_IF, fine);
+        emit_branch(e, OP_BR_IF, keep);
     }
     emit_conflict(e, s, s->key ? CALL_CONFLICT : RULE_CONFLICT);
     emit_close(e);
 }
 
+/* The first value stays: equal numbers may have several texts. */
 static void emit_assign_once(struct emit *e, const struct stmt *s) {
-    if (e->f.maybe_defined[s->target]) check_assigned(e, s);
+    bool checked = e->f.maybe_defined[s->target];
+    if (checked) check_assigned(e, s, emit_open(e, OP_BLOCK));
     emit_push(e, s->a);
     emit_set(e, s->target);
+    if (checked) emit_close(e);
 }
 
 static void emit_insert(struct emit *e, const struct stmt *s, enum rt_function f) {

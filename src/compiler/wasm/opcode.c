@@ -3,28 +3,25 @@
 #include "compiler/wasm/opcode.h"
 
 struct opcode_row {
-    uint32_t code;
-    const char *text;
+    const char *text; /* NULL: no such instruction */
     enum immediate immediate;
 };
 
-static const struct opcode_row rows[] = {
-#define OP(name, code, text, immediate) {code, text, IMMEDIATE_##immediate},
+/* One-byte codes stand at their number, those behind the prefix 0xfc (0xfc00 + n) behind them: linking reads some
+ * 100,000 instructions, so finding one must not be a search. */
+enum { PREFIXED = 32 };
+#define ROW_OF(code) ((code) < 256 ? (code) : 256 + ((code) & (PREFIXED - 1)))
+
+static const struct opcode_row rows[256 + PREFIXED] = {
+#define OP(name, code, text, immediate) [ROW_OF(code)] = {text, IMMEDIATE_##immediate},
 #include "compiler/wasm/opcode.def"
 #undef OP
 };
 
 static const struct opcode_row *find(uint32_t code) {
-    size_t low = 0, high = sizeof rows / sizeof rows[0];
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (rows[middle].code == code) return &rows[middle];
-        if (rows[middle].code < code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    if (code >= 256 && (code & 0xff) >= PREFIXED) return NULL;
+    const struct opcode_row *row = &rows[ROW_OF(code)];
+    return row->text ? row : NULL;
 }
 
 static void read_table(struct reader *r) {

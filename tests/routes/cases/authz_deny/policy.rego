@@ -1,0 +1,5 @@
+package t
+
+default answer := false
+
+answer if input.attributes.request.http.headers["x-user"] in data.admins

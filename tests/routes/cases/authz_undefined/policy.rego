@@ -1,0 +1,3 @@
+package t
+
+answer if input.attributes.request.http.method == "DELETE"

@@ -1,0 +1,3 @@
+package t
+
+answer := {name: id | some id, name in input}

@@ -1,0 +1,3 @@
+package t
+
+answer := {"input": input, "type": type_name(input)}

@@ -1,0 +1,3 @@
+package t
+
+answer[user] := role if some [user, role] in input

@@ -1,0 +1,3 @@
+package t
+
+answer := {"whole": data.site, "one": data.site.shop.open, "names": {name | some name, _ in data.site}}

@@ -1,0 +1,3 @@
+package t
+
+answer := [q | some n in input; q := 1 / n]

@@ -1,0 +1,6 @@
+package t
+
+answer contains x if {
+	some x in input
+	startswith(x, "a")
+}

@@ -1,0 +1,3 @@
+package t
+
+answer := {"a": input.a, "b": input.b}

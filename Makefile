@@ -82,18 +82,26 @@ $(BUILD)/regent.pc: src/host/regent.pc.in
 RUNTIME_SRC := $(call find_c,runtime)
 RUNTIME_CFLAGS := --target=wasm32 -std=c11 -ffreestanding -fno-builtin -nostdlib -mbulk-memory -msign-ext \
 	-mnontrapping-fptoint -fvisibility=hidden -ffunction-sections -fdata-sections -Wall -Wextra -Werror -Isrc
-# What every decision runs is optimised for speed, the rest for size: the full form carries it.
-RUNTIME_HOT := bind builder collection json_read json_scan json_write plan_support string value
-runtime_opt = $(if $(filter $(RUNTIME_HOT),$(1)),-O2,-Oz)
+# Built twice: for speed, as the module that thin ones share and a node compiles once; for size, as what the linker puts into
+# full ones.
 RUNTIME_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/wasm/%.o,$(RUNTIME_SRC))
+RUNTIME_LINK_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/wasm-link/%.o,$(RUNTIME_SRC))
+RUNTIME_LD := wasm-ld --no-entry --stack-first -z stack-size=65536 --export-dynamic --no-gc-sections --allow-undefined \
+	--initial-memory=262144
 $(BUILD)/wasm/%.o: src/runtime/%.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(call say,WASM)
-	$(Q)clang $(RUNTIME_CFLAGS) $(call runtime_opt,$*) $(DEPFLAGS) -c $< -o $@
+	$(Q)clang $(RUNTIME_CFLAGS) -O3 $(DEPFLAGS) -c $< -o $@
+$(BUILD)/wasm-link/%.o: src/runtime/%.c | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(call say,WASM)
+	$(Q)clang $(RUNTIME_CFLAGS) -Oz $(DEPFLAGS) -c $< -o $@
 $(BUILD)/runtime.wasm: $(RUNTIME_OBJ)
 	$(call say,WASMLD)
-	$(Q)wasm-ld --no-entry --stack-first -z stack-size=65536 --export-dynamic --no-gc-sections --allow-undefined \
-		--initial-memory=262144 --emit-relocs --strip-debug -o $@ $^
+	$(Q)$(RUNTIME_LD) --strip-all -o $@ $^
+$(BUILD)/runtime-link.wasm: $(RUNTIME_LINK_OBJ)
+	$(call say,WASMLD)
+	$(Q)$(RUNTIME_LD) --emit-relocs --strip-debug -o $@ $^
 # Its machine code too, so that no process has to compile it.
 PRECOMPILE_OBJ := $(call obj,src/host/config.c src/base/buf.c src/base/err.c)
 $(BUILD)/precompile: tools/precompile.c $(PRECOMPILE_OBJ)
@@ -102,10 +110,10 @@ $(BUILD)/precompile: tools/precompile.c $(PRECOMPILE_OBJ)
 $(BUILD)/runtime.code: $(BUILD)/runtime.wasm $(BUILD)/precompile
 	$(call say,PRECOMP)
 	$(Q)$(BUILD)/precompile $< $@
-$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm $(BUILD)/runtime.code tools/embed.sh
+$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm $(BUILD)/runtime.code $(BUILD)/runtime-link.wasm tools/embed.sh
 	@mkdir -p $(@D)
 	$(call say,GEN)
-	$(Q)tools/embed.sh $(BUILD)/runtime.wasm $(BUILD)/runtime.code > $@
+	$(Q)tools/embed.sh $(BUILD)/runtime.wasm $(BUILD)/runtime.code $(BUILD)/runtime-link.wasm > $@
 $(BUILD)/obj/gen/runtime_embed.o: $(BUILD)/gen/runtime_embed.S
 	@mkdir -p $(@D)
 	$(call say,AS)

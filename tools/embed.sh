@@ -1,9 +1,12 @@
 #!/bin/sh
-# Assembly that embeds the runtime module ($1), its SHA-256 and its machine code ($2) as the symbols runtime_wasm_*,
-# runtime_sha256 and runtime_code_*.
+# Assembly that embeds the runtime module ($1), its SHA-256, its machine code ($2) and the runtime for linking ($3) as the
+# symbols runtime_wasm_*, runtime_sha256, runtime_code_* and runtime_link_*.
 set -eu
-printf '.section .rodata\n.global runtime_wasm_start, runtime_wasm_end, runtime_sha256\n'
-printf '.global runtime_code_start, runtime_code_end\n.balign 16\n'
-printf 'runtime_wasm_start:\n.incbin "%s"\nruntime_wasm_end:\n' "$1"
-printf '.balign 16\nruntime_code_start:\n.incbin "%s"\nruntime_code_end:\n' "$2"
+embed() {
+    printf '.global %s_start, %s_end\n.balign 16\n%s_start:\n.incbin "%s"\n%s_end:\n' "$1" "$1" "$1" "$2" "$1"
+}
+printf '.section .rodata\n.global runtime_sha256\n'
+embed runtime_wasm "$1"
+embed runtime_code "$2"
+embed runtime_link "$3"
 printf 'runtime_sha256:\n.asciz "%s"\n.section .note.GNU-stack,"",@progbits\n' "$(sha256sum "$1" | cut -d' ' -f1)"

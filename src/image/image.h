@@ -37,7 +37,8 @@ struct str image_text(const struct image *m, value v);
 value image_string(struct image *m, struct str s);
 value image_number(struct image *m, struct str text); /* TAG_INTEGER when it fits, else text */
 value image_array(struct image *m, const value *items, uint32_t n);
-/* Sorts, drops duplicates (objects: the later of equal keys wins), indexes. pairs/items are reordered in place. */
+/* Sorts, drops duplicates (the first of equal keys stays, with the last one's value), indexes.
+ * pairs/items are reordered in place. */
 value image_object(struct image *m, struct pair *pairs, uint32_t n);
 value image_set(struct image *m, value *items, uint32_t n);
 value image_json(struct image *m, const struct json *v);

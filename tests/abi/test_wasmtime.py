@@ -128,6 +128,7 @@ def check_surface():
             want(i.name, (len(i.type.params), len(i.type.results)), FUNCTIONS[i.name])
     names = [e.name for e in host.module.exports]
     want("exports missing", [e for e in EXPORTS if e not in names], [])
+    want("pages asked for, five being what hosts give", host.wanted_pages() <= 5, True)
     want("ABI", (host.constant("opa_wasm_abi_version"), host.constant("opa_wasm_abi_minor_version")), (1, 3))
 
 
@@ -219,6 +220,26 @@ def check_nothing():
         want(name + " in a context", host.eval_context(None, ids[name]), "[]")
     want("with input", json.loads(host.eval_context("[3]", ids["t/has"])), [{"result": True}])
     want("without again", host.eval_context(None, ids["t/has"]), "[]")
+
+
+def check_contexts():
+    """One context for several evaluations, values shared between contexts, no heap reset in between."""
+    host = Host(build("a := {x | some x in input.xs}\n\nb := [data.n, input]", ("a", "b")))
+    ids = host.mapping("entrypoints")
+    data, inputs = host.parse('{"n": 5}'), [host.parse('{"xs": [2, 1, 2]}'), host.parse('{"xs": []}')]
+    first, second = host.call("opa_eval_ctx_new"), host.call("opa_eval_ctx_new")
+    results = []
+    for ctx, entrypoint, number in ((first, "t/a", 0), (second, "t/b", 1), (first, "t/a", 1), (second, "t/b", 0), (first, "t/b", 0)):
+        host.call("opa_eval_ctx_set_input", ctx, inputs[number])
+        host.call("opa_eval_ctx_set_data", ctx, data)
+        host.call("opa_eval_ctx_set_entrypoint", ctx, ids[entrypoint])
+        want("eval", host.call("eval", ctx), 0)
+        results.append(host.call("opa_eval_ctx_get_result", ctx))
+    texts = [json.loads(host.dump(r)) for r in results]
+    want("results", [t[0]["result"] for t in texts], [[1, 2], [5, {"xs": []}], [], [5, {"xs": [2, 1, 2]}], [5, {"xs": [2, 1, 2]}]])
+    host.call("opa_eval_ctx_set_data", first, 0)
+    host.call("eval", first)
+    want("without data", host.dump(host.call("opa_eval_ctx_get_result", first)), "[]")
 
 
 def check_heap():

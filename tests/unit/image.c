@@ -155,10 +155,10 @@ static void test_objects(void **state) {
     assert_reads(json_value("{\"b\":1,\"a\":{\"z\":[],\"y\":null},\"b\":2}"),
                  "{\"a\":{\"y\":null,\"z\":[]},\"b\":2}");
     struct pair pairs[] = {{number("1"), VALUE_TRUE}, {number("1.0"), VALUE_FALSE}};
-    assert_reads(image_object(&M, pairs, 2), "{\"1.0\":false}");
+    assert_reads(image_object(&M, pairs, 2), "{\"1\":false}");
     value items[] = {image_string(&M, STR("b")), number("3"), image_string(&M, STR("b")),
                      number("3.0")};
-    assert_reads(image_set(&M, items, 4), "[3.0,\"b\"]");
+    assert_reads(image_set(&M, items, 4), "[3,\"b\"]");
 }
 
 /* Every key is found by probing the index as the runtime does. */

@@ -6,7 +6,7 @@
 #include "compiler/wasm/leb.h"
 #include "compiler/wasm/link.h"
 
-extern const char runtime_wasm_start[], runtime_wasm_end[], runtime_sha256[];
+extern const char runtime_link_start[], runtime_link_end[], runtime_sha256[];
 
 enum {
     PAGE_BYTES = 65536,
@@ -18,7 +18,7 @@ enum {
 };
 
 struct str runtime_wasm(void) {
-    return (struct str){runtime_wasm_start, (size_t)(runtime_wasm_end - runtime_wasm_start)};
+    return (struct str){runtime_link_start, (size_t)(runtime_link_end - runtime_link_start)};
 }
 const char *runtime_hash(void) { return runtime_sha256; }
 

@@ -1,0 +1,3 @@
+package pkgs.one
+
+value := 1

@@ -1,0 +1,3 @@
+package pkgs.two
+
+value := {"n": count(input.letters)}

@@ -37,7 +37,7 @@ wasm_config_t *engine_config_new(const struct engine_options *o) {
     wasmtime_config_strategy_set(c, WASMTIME_STRATEGY_CRANELIFT);
     wasmtime_config_cranelift_opt_level_set(
         c, o->quick_compile ? WASMTIME_OPT_LEVEL_NONE : WASMTIME_OPT_LEVEL_SPEED);
-    wasmtime_config_parallel_compilation_set(c, true);
+    wasmtime_config_parallel_compilation_set(c, !o->quick_compile); /* threads cost more than they save */
     wasmtime_config_epoch_interruption_set(c, true);
     wasmtime_config_consume_fuel_set(c, o->fuel);
     wasmtime_config_max_wasm_stack_set(c, STACK_LIMIT_BYTES);

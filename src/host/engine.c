@@ -51,15 +51,38 @@ static void *ticker_run(void *arg) {
     struct engine *e = arg;
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);
-    while (!atomic_load_explicit(&e->stopping, memory_order_relaxed)) {
+    pthread_mutex_lock(&e->stop_lock);
+    while (!e->stopping) {
         next.tv_nsec += (long)e->options.tick_us * 1000;
         next.tv_sec += next.tv_nsec / 1000000000;
         next.tv_nsec %= 1000000000;
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL) == EINTR) {
+        while (!e->stopping && pthread_cond_timedwait(&e->stop, &e->stop_lock, &next) != ETIMEDOUT) {
         }
         wasmtime_engine_increment_epoch(e->wasm);
     }
+    pthread_mutex_unlock(&e->stop_lock);
     return NULL;
+}
+
+/* A tick's sleep ends at once when the engine does. */
+static int ticker_start(struct engine *e) {
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic)) return -1;
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&e->stop_lock, NULL);
+    pthread_cond_init(&e->stop, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return pthread_create(&e->ticker, NULL, ticker_run, e);
+}
+
+static void ticker_stop(struct engine *e) {
+    pthread_mutex_lock(&e->stop_lock);
+    e->stopping = true;
+    pthread_cond_signal(&e->stop);
+    pthread_mutex_unlock(&e->stop_lock);
+    pthread_join(e->ticker, NULL);
+    pthread_cond_destroy(&e->stop);
+    pthread_mutex_destroy(&e->stop_lock);
 }
 
 static void settings_print(struct engine *e) {
@@ -92,7 +115,7 @@ enum err engine_new(const struct engine_options *options, struct engine **out) {
     if (!e->wasm) goto out;
     e->linker = wasmtime_linker_new(e->wasm);
     if (!e->linker || !imports_define(e->linker)) goto out;
-    if (pthread_create(&e->ticker, NULL, ticker_run, e) != 0) goto out;
+    if (ticker_start(e) != 0) goto out;
     *out = e;
     return OK;
 out:
@@ -115,8 +138,7 @@ static void codes_free(struct engine *e) {
 
 void engine_free(struct engine *e) {
     if (!e) return;
-    atomic_store(&e->stopping, true);
-    pthread_join(e->ticker, NULL);
+    ticker_stop(e);
     codes_free(e);
     wasmtime_linker_delete(e->linker);
     wasm_engine_delete(e->wasm);

@@ -25,7 +25,9 @@ struct engine {
     struct engine_options options; /* defaults filled in; cache_dir is ours */
     char settings[160];            /* what compiled code depends on besides the module */
     pthread_t ticker;
-    atomic_bool stopping;
+    bool stopping; /* under stop_lock */
+    pthread_mutex_t stop_lock;
+    pthread_cond_t stop;
     pthread_mutex_t code_lock;
     pthread_cond_t code_ready;
     struct code *buckets[CODE_BUCKETS];

@@ -10,7 +10,7 @@ doubled := input.n * 2
 reads := [input, object.get(data.more, "extra", "none")]
 
 answer := {
-	"plain": object.get({"a": allow}, "a", false),
+	"plain": [true | allow],
 	"undefined": [x | x := allow],
 	"user": [true | allow with input.user as "root"],
 	"data": [true | allow with data.admins as ["ann"]],

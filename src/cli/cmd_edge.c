@@ -28,7 +28,7 @@ int cmd_edge(struct arena *a, int argc, char **argv) {
                level = STR("info");
     struct str header = STR("x-tenant-id"), authz = {"", 0}, cache = {0}, format = {0};
     int64_t threads = 0, poll_ms = 0, deadline_ms = 50, memory_mb = 64;
-    bool fresh = false;
+    bool fresh = false, share = false;
     enum log_level log_level;
     struct str_list others;
     int code;
@@ -52,6 +52,7 @@ int cmd_edge(struct arena *a, int argc, char **argv) {
         {"memory-mb", 0, OPTION_NUMBER, &memory_mb, "MB",
          "memory limit of one instance (default 64)"},
         {"fresh-instances", 0, OPTION_BOOL, &fresh, NULL, "a new instance for each request"},
+        {"share-ports", 0, OPTION_BOOL, &share, NULL, "start beside a node that listens there already"},
         {"log-level", 0, OPTION_TEXT, &level, "LEVEL", "debug, info (default), warn or error"},
         {"log-format", 0, OPTION_TEXT, &format, "FORMAT", "json, or text (default at a terminal)"},
         {0},
@@ -78,6 +79,7 @@ int cmd_edge(struct arena *a, int argc, char **argv) {
         .limits = {.deadline_us = (uint64_t)deadline_ms * 1000,
                    .memory_bytes = (uint64_t)memory_mb << 20},
         .fresh_instances = fresh,
+        .share_ports = share,
         .log = {.fd = 2,
                 .level = log_level,
                 .json = str_is(format, "json") || (!format.len && !isatty(2))},

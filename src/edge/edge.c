@@ -63,7 +63,9 @@ static enum err listen_on(struct edge *e, struct thread *t, const char *address,
     const char *why = "";
     int port = 0;
     if (!address || (strncmp(address, "unix:", 5) == 0 && t != e->threads)) return OK;
-    enum err err = server_listen(t->server, address, &port, &why);
+    bool ask = t == e->threads && !e->options->share_ports;
+    enum err err = ask ? server_address_free(address, &why) : OK;
+    if (!err) err = server_listen(t->server, address, &port, &why);
     if (err)
         log_line(&e->options->log, LOG_ERROR, "cannot listen", "door", door, "address", address,
                  "reason", why, NULL);

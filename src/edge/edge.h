@@ -14,6 +14,7 @@ struct edge_options {
     uint32_t poll_ms;
     struct limits limits;
     bool fresh_instances;
+    bool share_ports;                        /* start beside a node that listens there already */
     struct log log;
 };
 

@@ -252,5 +252,6 @@ enum err policy_load(struct engine *e, const struct policy_source *source, struc
         err = load_one(e, source, source->full, out, message);
     else if (!has_thin)
         load_say(message, "no module given");
+    if (!err && message) message->text[0] = 0; /* of the form that was passed over */
     return err;
 }

@@ -337,33 +337,59 @@ enum err server_new(const struct server_options *options, struct server **out) {
     return OK;
 }
 
-static int bind_tcp(const char *address, int *port, const char **why) {
-    struct sockaddr_in6 v6 = {0};
-    struct sockaddr_in v4 = {0};
-    char host[256];
-    const char *colon = strrchr(address, ':');
-    int number = colon ? atoi(colon + 1) : -1, one = 1;
-    size_t n = colon ? (size_t)(colon - address) : 0;
-    if (number < 0 || number > 65535 || n >= sizeof host) return *why = "want HOST:PORT", -1;
-    memcpy(host, address, n);
+struct address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    };
+    socklen_t len;
+};
+
+/* "HOST:PORT" with an IP address, [brackets] around one of version 6, or nothing for all of version 4. */
+static bool read_address(const char *text, struct address *out, const char **why) {
+    char host[256], *end;
+    const char *colon = strrchr(text, ':');
+    size_t n = colon ? (size_t)(colon - text) : 0;
+    long port = colon && colon[1] >= '0' && colon[1] <= '9' ? strtol(colon + 1, &end, 10) : -1;
+    if (port < 0 || port > 65535 || *end || n >= sizeof host) return *why = "want HOST:PORT", false;
+    memcpy(host, text, n);
     host[n] = 0;
     if (n > 1 && host[0] == '[' && host[n - 1] == ']')
         memmove(host, host + 1, n - 2), host[n - 2] = 0;
     bool is6 = strchr(host, ':') != NULL;
-    int bad = is6 ? uv_ip6_addr(host, number, &v6) : uv_ip4_addr(n ? host : "0.0.0.0", number, &v4);
-    if (bad) return *why = "the host must be an IP address", -1;
-    int fd = socket(is6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    *out = (struct address){.len = is6 ? sizeof out->v6 : sizeof out->v4};
+    int bad = is6 ? uv_ip6_addr(host, (int)port, &out->v6)
+                  : uv_ip4_addr(n ? host : "0.0.0.0", (int)port, &out->v4);
+    if (bad) *why = "the host must be an IP address";
+    return !bad;
+}
+
+static int bind_tcp(const struct address *a, bool share, const char **why) {
+    int one = 1, fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return *why = strerror(errno), -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-    if (bind(fd, is6 ? (void *)&v6 : (void *)&v4, is6 ? sizeof v6 : sizeof v4) != 0) {
-        *why = strerror(errno);
-        close(fd);
-        return -1;
-    }
-    struct sockaddr_in6 got;
-    socklen_t len = sizeof got;
-    if (port && getsockname(fd, (struct sockaddr *)&got, &len) == 0) *port = ntohs(got.sin6_port);
+    if (share) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (bind(fd, &a->any, a->len) == 0) return fd;
+    *why = strerror(errno);
+    close(fd);
+    return -1;
+}
+
+enum err server_address_free(const char *address, const char **why) {
+    struct address a;
+    if (strncmp(address, "unix:", 5) == 0) return OK;
+    if (!read_address(address, &a, why)) return ERR_INVALID;
+    int fd = bind_tcp(&a, false, why); /* fails where anybody listens, whether they would share or not */
+    if (fd < 0) return ERR_IO;
+    close(fd);
+    return OK;
+}
+
+static int open_tcp(const char *address, int *port, const char **why) {
+    struct address a, got = {.len = sizeof got.v6};
+    int fd = read_address(address, &a, why) ? bind_tcp(&a, true, why) : -1;
+    if (fd >= 0 && port && getsockname(fd, &got.any, &got.len) == 0) *port = ntohs(got.v4.sin_port);
     return fd;
 }
 
@@ -375,7 +401,7 @@ static enum err listen_on(struct server *s, struct listener *l, const char *addr
         if (!e) e = uv_pipe_bind(&l->uv.pipe, address + 5);
         if (e) return *why = uv_strerror(e), ERR_IO;
     } else {
-        int fd = bind_tcp(address, port, why);
+        int fd = open_tcp(address, port, why);
         if (fd < 0) return ERR_IO;
         uv_tcp_init(&s->loop, &l->uv.tcp);
         if (uv_tcp_open(&l->uv.tcp, fd)) return *why = "cannot use the socket", close(fd), ERR_IO;

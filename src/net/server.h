@@ -25,6 +25,9 @@ MUST_USE enum err server_new(const struct server_options *options, struct server
  * address. Port 0 takes a free one; *port gets the one in use (may be NULL). *why gets a phrase on
  * ERR_IO. */
 MUST_USE enum err server_listen(struct server *s, const char *address, int *port, const char **why);
+/* Does nobody listen on the address yet? Loops share it (SO_REUSEPORT), so without this a second
+ * process of the same user would quietly take half of the connections. ERR_IO, ERR_INVALID with *why. */
+MUST_USE enum err server_address_free(const char *address, const char **why);
 /* Runs until server_stop. */
 void server_run(struct server *s);
 /* From any thread or signal handler: accepts no more, finishes what is being answered, returns from

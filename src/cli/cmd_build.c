@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "compiler/ast/print.h"
 #include "compiler/plan/ir.h"
+#include "compiler/template.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,25 +204,18 @@ static const char *last_stage(const struct build_flags *f, struct arena *a) {
 }
 
 /* Without --set nothing is put in, as in OPA: tell who may have forgotten it. */
-static void warn_of_placeholders(const struct loaded *l) {
-    for (uint32_t i = 0; i < l->sources.n; i++) {
-        struct str text = l->sources.items[i].text;
-        unsigned row = 1;
-        bool comment = false;
-        for (size_t at = 0; at + 4 < text.len; at++) {
+static void warn_of_placeholders(struct str file, struct str text) {
+    struct placeholder p;
+    unsigned row = 1;
+    bool comment = false;
+    for (size_t from = 0, at = 0; template_next(text, from, &p); from = p.end) {
+        for (; at < p.start; at++) {
             row += text.ptr[at] == '\n';
             comment = text.ptr[at] != '\n' && (comment || text.ptr[at] == '#');
-            if (comment) continue;
-            size_t end = at + 2;
-            if (text.ptr[at] != '{' || text.ptr[at + 1] != '{') continue;
-            while (end < text.len && ((text.ptr[end] >= 'A' && text.ptr[end] <= 'Z') || text.ptr[end] == '_' ||
-                                      (end > at + 2 && text.ptr[end] >= '0' && text.ptr[end] <= '9')))
-                end++;
-            if (end == at + 2 || end + 1 >= text.len || text.ptr[end] != '}' || text.ptr[end + 1] != '}') continue;
-            fprintf(stderr, "warning: %.*s:%u: %.*s stays as it is: pass --set %.*s=VALUE to put a value in\n",
-                    STR_FMT(l->sources.items[i].file), row, (int)(end + 2 - at), text.ptr + at,
-                    (int)(end - at - 2), text.ptr + at + 2);
         }
+        if (comment) continue;
+        fprintf(stderr, "warning: %.*s:%u: {{%.*s}} stays as it is: pass --set %.*s=VALUE to put a value in\n",
+                STR_FMT(file), row, STR_FMT(p.name), STR_FMT(p.name));
     }
 }
 
@@ -275,6 +269,7 @@ int cmd_build(struct arena *a, int argc, char **argv) {
     if (!load_paths(a, &f.load, &loaded, &diags) ||
         !load_template_values(a, &f.set, f.set_file, &values, &diags))
         return report_errors(&diags, str_is(f.format, "json"), EXIT_FAILED);
-    if (!values) warn_of_placeholders(&loaded);
+    for (uint32_t i = 0; !values && i < loaded.sources.n; i++)
+        warn_of_placeholders(loaded.sources.items[i].file, loaded.sources.items[i].text);
     return build(a, &f, &loaded, values);
 }

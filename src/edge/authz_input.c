@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "edge/doors.h"
 #include "net/protobuf.h"
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -90,17 +91,9 @@ static void key(struct buf *out, struct str name) {
 }
 
 static void base64(struct str s, struct buf *out) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     buf_byte(out, '"');
-    for (size_t i = 0; i < s.len; i += 3) {
-        size_t left = s.len - i;
-        uint32_t v = (uint32_t)(uint8_t)s.ptr[i] << 16;
-        if (left > 1) v |= (uint32_t)(uint8_t)s.ptr[i + 1] << 8;
-        if (left > 2) v |= (uint8_t)s.ptr[i + 2];
-        char four[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
-                        left > 2 ? digits[v & 63] : '='};
-        buf_put(out, four, 4);
-    }
+    uint8_t *to = buf_reserve(out, (s.len + 2) / 3 * 4 + 1); /* and a final 0 */
+    if (to) buf_commit(out, (size_t)EVP_EncodeBlock(to, (const uint8_t *)s.ptr, (int)s.len));
     buf_byte(out, '"');
 }
 

@@ -28,7 +28,7 @@ static int teardown(void **state) {
 }
 
 struct http {
-    const char *path, *body, *type, *length, *partial, *tenant, *context;
+    const char *path, *body, *raw, *type, *length, *partial, *tenant, *context;
 };
 
 static void header(const char *name, const char *v) {
@@ -50,6 +50,7 @@ static enum err convert(const struct http *h) {
     header("x-tenant", h->tenant);
     pb_string(&message, 4, str_of(h->path));
     if (h->body) pb_string(&message, 11, str_of(h->body));
+    if (h->raw) pb_string(&message, 12, str_of(h->raw));
     pb_end(&message, http);
     pb_end(&message, request);
     if (h->context) {
@@ -88,6 +89,19 @@ static void paths(void **state) {
     gives(&(struct http){.path = "/"}, "{\"parsed_path\":[\"\"]}");
     gives(&(struct http){.path = "/a?q=%zz&r=a+b;c&s=%26"}, "{\"parsed_query\":{\"s\":[\"&\"]}}");
     assert_int_equal(convert(&(struct http){.path = "/%"}), ERR_INPUT);
+}
+
+/* Bytes go over as base64, padded. */
+static void raw_bodies(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"\xff", "/w=="}, {"\xff\xfe", "//4="}, {"\xff\xfe\x01", "//4B"}, {"\xfb\xef\xbe?a", "++++P2E="}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char want[128];
+        snprintf(want, sizeof want,
+                 "{\"attributes\":{\"request\":{\"http\":{\"path\":\"/\",\"rawBody\":\"%s\"}}}}", rows[i][1]);
+        gives(&(struct http){.path = "/", .raw = rows[i][0]}, want);
+    }
 }
 
 static void bodies(void **state) {
@@ -171,6 +185,7 @@ static void deep_struct(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(paths), cmocka_unit_test(bodies),
+                                       cmocka_unit_test(raw_bodies),
                                        cmocka_unit_test(tenants), cmocka_unit_test(no_request),
                                        cmocka_unit_test(deep_struct)};
     return cmocka_run_group_tests(tests, setup, teardown);

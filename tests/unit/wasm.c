@@ -488,9 +488,9 @@ static void test_interface(void **state) {
     for (uint32_t i = 0; i < thin.imports.n; i++)
         assert_true(str_is(thin.imports.items[i].module, "regent"));
     /* what is not reached is not carried */
-    assert_true(wasm_module_read(runtime_wasm(), &C.arena, &runtime, &problem));
+    assert_true(wasm_module_read(runtime_link_wasm(), &C.arena, &runtime, &problem));
     assert_true(full.bodies.n < runtime.bodies.n / 2);
-    assert_true(C.full.len < runtime_wasm().len / 3);
+    assert_true(C.full.len < runtime_link_wasm().len / 3);
     assert_true(C.thin.len < 1500);
 }
 

@@ -122,7 +122,7 @@ static uint32_t *dropped(struct emit *e, uint32_t n) {
 void link_runtime(struct emit *e, struct link *l) {
     const char *what;
     *l = (struct link){0};
-    if (!wasm_module_read(runtime_wasm(), e->arena, &l->runtime, &what)) {
+    if (!wasm_module_read(runtime_link_wasm(), e->arena, &l->runtime, &what)) {
         problem(e, "cannot be read: ", str_of(what));
         return;
     }

@@ -12,8 +12,9 @@ void wasm_emit(struct compile *c);
 /* Text listing of emitted functions for --dump wasm. */
 void wasm_print(const struct compile *c, struct buf *out);
 
-/* The runtime module that was linked into this program at build time, and its SHA-256 in hex. */
-struct str runtime_wasm(void);
+/* The runtime built for size, from which full modules take functions; and the SHA-256 in hex of the
+ * one built for speed, which thin modules import and the host carries. */
+struct str runtime_link_wasm(void);
 const char *runtime_hash(void);
 
 #endif

@@ -17,7 +17,7 @@ enum {
     OPA_ABI_MINOR_VERSION = 3
 };
 
-struct str runtime_wasm(void) {
+struct str runtime_link_wasm(void) {
     return (struct str){runtime_link_start, (size_t)(runtime_link_end - runtime_link_start)};
 }
 const char *runtime_hash(void) { return runtime_sha256; }

@@ -17,10 +17,10 @@ CPPFLAGS := -Isrc -Iinclude -I$(BUILD)/gen -isystem $(WASMTIME)/include -D_GNU_S
 CFLAGS := -std=c11 $(OPT) -g $(WARN) -fPIC -fno-strict-aliasing -fstack-protector-strong $(SANITIZE) $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -Werror -fPIC $(SANITIZE)
 DEPFLAGS = -MMD -MP
-LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lz -lpthread -ldl -lm
+LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lseccomp -lz -lpthread -ldl -lm
 # The program carries all but the C library: its dynamic loader would take longer than most commands. LINK=dynamic for distributions.
 LINK ?= static
-STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
+STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lseccomp -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
 APP_LIBS = $(if $(filter static,$(LINK)),$(WASMTIME)/lib/libwasmtime.a $(STATIC_LIBS),$(LDLIBS))
 LDFLAGS := $(SANITIZE)
 
@@ -79,7 +79,8 @@ $(BUILD)/regent.pc: src/host/regent.pc.in
 	$(Q)sed 's|@VERSION@|$(shell cat VERSION)|' $< > $@
 
 # ---- the runtime: C to wasm32, embedded into the native code ----
-RUNTIME_SRC := $(call find_c,runtime)
+PROXY_SRC := $(call find_c,runtime/proxy)
+RUNTIME_SRC := $(filter-out $(PROXY_SRC),$(call find_c,runtime))
 RUNTIME_CFLAGS := --target=wasm32 -std=c11 -ffreestanding -fno-builtin -nostdlib -mbulk-memory -msign-ext \
 	-mnontrapping-fptoint -fvisibility=hidden -ffunction-sections -fdata-sections -Wall -Wextra -Werror -Isrc
 # Built twice: for speed, as the module that thin ones share and a node compiles once; for size, as what the linker puts into
@@ -98,8 +99,13 @@ $(BUILD)/wasm-link/%.o: src/runtime/%.c | $(BUILD)/.deps
 	$(Q)clang $(RUNTIME_CFLAGS) -Oz $(DEPFLAGS) -c $< -o $@
 $(BUILD)/runtime.wasm: $(RUNTIME_OBJ)
 	$(call say,WASMLD)
-	$(Q)$(RUNTIME_LD) --strip-all -o $@ $^
+	$(Q)$(RUNTIME_LD) --export=__stack_pointer --no-check-features --strip-all -o $@ $^
 $(BUILD)/runtime-link.wasm: $(RUNTIME_LINK_OBJ)
+	$(call say,WASMLD)
+	$(Q)$(RUNTIME_LD) --emit-relocs --strip-debug -o $@ $^
+# The one for speed again, with the filter around it: what proxy-wasm filters are linked from.
+PROXY_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/wasm/%.o,$(PROXY_SRC))
+$(BUILD)/runtime-proxy.wasm: $(RUNTIME_OBJ) $(PROXY_OBJ)
 	$(call say,WASMLD)
 	$(Q)$(RUNTIME_LD) --emit-relocs --strip-debug -o $@ $^
 # Its machine code too, so that no process has to compile it.
@@ -110,10 +116,11 @@ $(BUILD)/precompile: tools/precompile.c $(PRECOMPILE_OBJ)
 $(BUILD)/runtime.code: $(BUILD)/runtime.wasm $(BUILD)/precompile
 	$(call say,PRECOMP)
 	$(Q)$(BUILD)/precompile $< $@
-$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm $(BUILD)/runtime.code $(BUILD)/runtime-link.wasm tools/embed.sh
+$(BUILD)/gen/runtime_embed.S: $(BUILD)/runtime.wasm $(BUILD)/runtime.code $(BUILD)/runtime-link.wasm $(BUILD)/runtime-proxy.wasm \
+		tools/embed.sh
 	@mkdir -p $(@D)
 	$(call say,GEN)
-	$(Q)tools/embed.sh $(BUILD)/runtime.wasm $(BUILD)/runtime.code $(BUILD)/runtime-link.wasm > $@
+	$(Q)tools/embed.sh $(BUILD)/runtime.wasm $(BUILD)/runtime.code $(BUILD)/runtime-link.wasm $(BUILD)/runtime-proxy.wasm > $@
 $(BUILD)/obj/gen/runtime_embed.o: $(BUILD)/gen/runtime_embed.S
 	@mkdir -p $(@D)
 	$(call say,AS)

@@ -1,4 +1,4 @@
-/* regent build: policies to a bundle (rego, plan or wasm), or to a bare module.
+/* regent build: policies to a bundle (rego, plan or wasm), to a bare module, or to a proxy-wasm filter.
  * in: flags, files. out: the bundle, a .sha256 file beside it, or a stage's dump. owns: its compile. */
 #include "base/hash.h"
 #include "bundle/bundle.h"
@@ -23,9 +23,9 @@ struct build_flags {
 static bool read_flags(struct arena *a, struct build_flags *f, int argc, char **argv, struct str_list *rest,
                        int *code) {
     const struct option_spec specs[] = {
-        {"target", 't', OPTION_TEXT, &f->target, "TARGET", "rego (default), wasm or plan"},
+        {"target", 't', OPTION_TEXT, &f->target, "TARGET", "rego (default), wasm, plan or proxy-wasm"},
         {"entrypoint", 'e', OPTION_LIST, &f->entrypoints, "PATH", "slash separated entrypoint (repeatable)"},
-        {"output", 'o', OPTION_TEXT, &f->output, "FILE", "output (default bundle.tar.gz, or policy.wasm with --raw)"},
+        {"output", 'o', OPTION_TEXT, &f->output, "FILE", "output (default bundle.tar.gz, policy.wasm, filter.wasm)"},
         {"bundle", 'b', OPTION_BOOL, &f->bundle, NULL, "load paths as bundle files or root folders"},
         {"data", 'd', OPTION_LIST, &f->load.paths, "PATH", "further policy or data file or folder (repeatable)"},
         {"set", 0, OPTION_LIST, &f->set, "NAME=VALUE", "value for {{NAME}} in string literals (repeatable)"},
@@ -76,10 +76,20 @@ static struct str print_to(struct arena *a, const struct json *v) {
     return s;
 }
 
-static struct str manifest(struct arena *a, const struct build_flags *f, const struct compile *c) {
-    struct json *m = json_object(a), *roots = json_array(a), *wasm = json_array(a);
-    json_push(a, roots, json_string(a, STR("")));
-    json_set(a, m, STR("revision"), json_string(a, f->revision.ptr ? f->revision : STR("")));
+/* `from`: the manifest of the bundle that is built anew (NULL: none), whose revision, roots and metadata stay, as with
+ * `opa build -b`. */
+static struct str manifest(struct arena *a, const struct build_flags *f, const struct compile *c,
+                           const struct json *from) {
+    struct json *m = json_object(a), *wasm = json_array(a);
+    struct json *roots = from ? json_get_c(from, "roots") : NULL;
+    struct json *revision = from ? json_get_c(from, "revision") : NULL;
+    if (!roots || roots->kind != JSON_ARRAY) {
+        roots = json_array(a);
+        json_push(a, roots, json_string(a, STR("")));
+    }
+    if (f->revision.ptr || !revision || revision->kind != JSON_STRING)
+        revision = json_string(a, f->revision.ptr ? f->revision : STR(""));
+    json_set(a, m, STR("revision"), revision);
     json_set(a, m, STR("roots"), roots);
     for (uint32_t i = 0; c->full.len && i < c->plan->entrypoints.n; i++) {
         struct json *e = json_object(a);
@@ -89,6 +99,7 @@ static struct str manifest(struct arena *a, const struct build_flags *f, const s
     }
     if (wasm->n) json_set(a, m, STR("wasm"), wasm);
     json_set(a, m, STR("rego_version"), json_int(a, f->v0 ? 0 : 1));
+    if (from && json_get_c(from, "metadata")) json_set(a, m, STR("metadata"), json_get_c(from, "metadata"));
     return print_to(a, m);
 }
 
@@ -144,10 +155,10 @@ static int write_output(struct arena *a, const char *path, struct str bytes) {
 }
 
 static int write_bundle(struct arena *a, const struct build_flags *f, const struct compile *c,
-                        const struct json *data, const char *output) {
+                        const struct loaded *from, const char *output) {
     struct file_list files = {0};
     struct buf out;
-    add(a, &files, STR("/data.json"), print_to(a, data));
+    add(a, &files, STR("/data.json"), print_to(a, from->data));
     add_sources(a, c->request, &files);
     if (str_is(f->target, "plan")) {
         struct buf json;
@@ -158,7 +169,7 @@ static int write_bundle(struct arena *a, const struct build_flags *f, const stru
     }
     if (c->full.len) add(a, &files, STR("/policy.wasm"), buf_view(&c->full));
     if (c->thin.len) add(a, &files, STR("/policy.thin.wasm"), buf_view(&c->thin));
-    add(a, &files, STR("/.manifest"), manifest(a, f, c));
+    add(a, &files, STR("/.manifest"), manifest(a, f, c, from->manifest));
     buf_init(&out, OUTPUT_BYTES);
     enum err e = bundle_write(files.items, files.n, &out);
     int code = e ? fail("cannot pack the bundle: %s", err_meaning(e)) : write_output(a, output, buf_view(&out));
@@ -166,16 +177,18 @@ static int write_bundle(struct arena *a, const struct build_flags *f, const stru
     return code;
 }
 
-static int finish(struct arena *a, const struct build_flags *f, const struct compile *c, const struct json *data) {
+static bool is_filter(const struct build_flags *f) { return str_is(f->target, "proxy-wasm"); }
+
+static int finish(struct arena *a, const struct build_flags *f, const struct compile *c, const struct loaded *from) {
     int64_t max = size_of(f->max_size);
     if (max < 0) return fail("--max-size takes bytes or a size such as 500KB or 10MB");
     const struct buf *module = str_is(f->form, "thin") ? &c->thin : &c->full;
     if ((int64_t)c->full.len > max)
         return fail("the module is %zu bytes, above the limit of %lld: move large constants into data, "
                     "split the policy, or raise --max-size", c->full.len, (long long)max);
-    char *output = f->output.len ? arena_strndup(a, f->output.ptr, f->output.len)
-                                 : (char *)(f->raw ? "policy.wasm" : "bundle.tar.gz");
-    return f->raw ? write_output(a, output, buf_view(module)) : write_bundle(a, f, c, data, output);
+    const char *name = is_filter(f) ? "filter.wasm" : f->raw ? "policy.wasm" : "bundle.tar.gz";
+    const char *output = f->output.len ? arena_strndup(a, f->output.ptr, f->output.len) : name;
+    return f->raw || is_filter(f) ? write_output(a, output, buf_view(module)) : write_bundle(a, f, c, from, output);
 }
 
 static int dump(const struct build_flags *f, const struct compile *c, enum err e, bool json_errors) {
@@ -230,6 +243,7 @@ static int build(struct arena *a, struct build_flags *f, const struct loaded *lo
         .data = loaded->data,
         .strict = f->strict,
         .keep_print = f->wasm_include_print,
+        .proxy_wasm = is_filter(f),
         .optimize = (int)f->optimize,
         .disabled_transforms = f->disable.ptr,
     };
@@ -239,7 +253,7 @@ static int build(struct arena *a, struct build_flags *f, const struct loaded *lo
     if (f->dump.len) code = dump(f, &c, e, json_errors);
     else if (e == ERR_DIAG) code = report_errors(&c.diags, json_errors, EXIT_FAILED);
     else if (e) code = fail("%s", err_meaning(e));
-    else code = finish(a, f, &c, loaded->data);
+    else code = finish(a, f, &c, loaded);
     compile_end(&c);
     return code;
 }
@@ -251,12 +265,12 @@ int cmd_build(struct arena *a, int argc, char **argv) {
     if (!read_flags(a, &f, argc, argv, &rest, &code)) return code;
     if (str_is(f.dump, "list")) return list_stages();
     if (f.raw && f.target.len == 0) f.target = STR("wasm");
-    bool wasm = str_is(f.target, "wasm"), plan = str_is(f.target, "plan");
-    if (!wasm && !plan && f.target.len && !str_is(f.target, "rego"))
-        return fail("invalid argument \"%.*s\" for --target: use rego, wasm or plan", STR_FMT(f.target));
+    bool wasm = str_is(f.target, "wasm"), plan = str_is(f.target, "plan"), filter = is_filter(&f);
+    if (!wasm && !plan && !filter && f.target.len && !str_is(f.target, "rego"))
+        return fail("invalid argument \"%.*s\" for --target: use rego, wasm, plan or proxy-wasm", STR_FMT(f.target));
     if (f.raw && !wasm) return fail("--raw writes a WebAssembly module: use it with -t wasm");
-    if ((wasm || plan) && f.entrypoints.n == 0 && !f.dump.len)
-        return fail("%s compilation requires at least one entrypoint: pass -e PATH", wasm ? "wasm" : "plan");
+    if ((wasm || plan || filter) && f.entrypoints.n == 0 && !f.dump.len)
+        return fail("%.*s compilation requires at least one entrypoint: pass -e PATH", STR_FMT(f.target));
     for (uint32_t i = 0; i < rest.n; i++) {
         struct str_list *to = f.bundle ? &f.load.bundles : &f.load.paths;
         ARENA_PUSH(a, to, rest.items[i]);

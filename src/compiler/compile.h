@@ -25,17 +25,19 @@ struct compile_request {
     struct str query_package;  /* its unknown names resolve there (regent eval -p); may be empty */
     const struct str *query_imports;
     uint32_t n_query_imports;
-    const struct json *data;   /* base documents known at build time: for conflict checks only; may be NULL */
+    const struct json *data;   /* base documents known at build time: for conflict checks, and for proxy_wasm's
+                                  data; may be NULL */
     bool capture_values;       /* query: bind each expression's value to a ^termN variable (see captures) */
     bool strict;               /* opa build --strict / check --strict */
     bool keep_print;           /* else print() calls are erased, as in opa build */
     bool thin_only;            /* leaves c->full empty: for modules that this process runs itself */
+    bool proxy_wasm;           /* c->full becomes a proxy-wasm filter with `data` in it, c->thin stays empty */
     int optimize;              /* -O: 0 as planned, 1 with the transforms, 2 reserved */
     const char *disabled_transforms; /* comma list of names, for tests; NULL: none */
     uint64_t max_arena_bytes;  /* 0: 1 GiB */
 };
 
-enum module_form { FORM_FULL, FORM_THIN };
+enum module_form { FORM_FULL, FORM_THIN, FORM_PROXY };
 
 /* A query's expression as written, and the variable of the binding objects that holds its value ("" when it
  * has none: its value is true). Generated expressions are left out. */

@@ -31,9 +31,9 @@ static void heap_begin(void) {
     if (rt_state.heap_end < rt_state.heap_next) rt_state.heap_end = rt_state.heap_next;
 }
 
-void *heap_grow_and_take(uint32_t n) {
+void *heap_try(uint32_t n) {
     if (rt_state.heap_next == 0) heap_begin();
-    if (n > UINT32_MAX - 7) rt_fail("guest_memory", "an allocation is too large");
+    if (n > UINT32_MAX - 7) return NULL;
     uint32_t need = (n + 7) & ~7u;
     rt_state.heap_end = memory_end() > rt_state.heap_end ? memory_end() : rt_state.heap_end;
     uint32_t room = rt_state.heap_end - rt_state.heap_next;
@@ -41,14 +41,20 @@ void *heap_grow_and_take(uint32_t n) {
         /* Some extra saves calls to the host; exactly enough is the last try. */
         bool grown =
             (need - room < GROW_BYTES && memory_grow(GROW_BYTES)) || memory_grow(need - room);
-        if (!grown) rt_fail("guest_memory", "the memory limit is reached");
+        if (!grown) return NULL;
         rt_state.heap_end = memory_end();
-        if (need > rt_state.heap_end - rt_state.heap_next)
-            rt_fail("guest_memory", "the memory limit is reached");
+        if (need > rt_state.heap_end - rt_state.heap_next) return NULL;
     }
     void *p = at(rt_state.heap_next);
     rt_state.heap_next += need;
     return p;
+}
+
+void *heap_grow_and_take(uint32_t n) {
+    void *p = heap_try(n);
+    if (p != NULL) return p;
+    rt_fail("guest_memory", n > UINT32_MAX - 7 ? "an allocation is too large"
+                                               : "the memory limit is reached");
 }
 
 void *rt_alloc(uint32_t n) {

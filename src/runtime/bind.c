@@ -30,7 +30,7 @@ static void clear(const struct path_node *node, value *slots) {
     for (uint32_t i = 0; i < node->n_children; i++) clear(child + i, slots);
 }
 
-static void bind_node(const struct path_node *node, value document, value *slots) {
+void bind_node(const struct path_node *node, value document, value *slots) {
     if (node->slot >= 0) slots[node->slot] = document;
     const struct path_node *child = children(node);
     for (uint32_t i = 0; i < node->n_children; i++) {

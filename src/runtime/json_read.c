@@ -19,7 +19,7 @@ static const uint8_t *skip_start(const uint8_t *p, uint32_t depth, uint32_t *ope
     case '"': p = json_string(p + 1); return p == NULL ? NULL : p + 1;
     case '{':
     case '[':
-        if (depth >= JSON_DEPTH_MAX) return json_fail(p, TOO_DEEP);
+        if (json_too_deep(depth)) return json_fail(p, TOO_DEEP);
         p = json_space(p + 1);
         if (json_peek(p) == c + 2) return p + 1; /* '}' and ']' come two behind */
         *open = c;
@@ -158,7 +158,7 @@ struct frame {
 };
 
 static const uint8_t *open_frame(const uint8_t *p, bool rego, struct frame *f) {
-    if (f->depth >= JSON_DEPTH_MAX) return json_fail(p, TOO_DEEP);
+    if (json_too_deep(f->depth)) return json_fail(p, TOO_DEEP);
     bool brace = *p == '{';
     scratch_push((value)f->begin << FRAME_KIND_BITS | f->kind);
     *f = (struct frame){!brace ? FRAME_ARRAY

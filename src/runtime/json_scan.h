@@ -19,6 +19,10 @@ struct json_scanner {
 };
 extern struct json_scanner json_scanner;
 
+static inline bool json_too_deep(uint32_t depth) {
+    return depth >= JSON_DEPTH_MAX || (rt_state.json_depth != 0 && depth >= rt_state.json_depth);
+}
+
 void json_begin(struct text t);
 const uint8_t *json_fail(const uint8_t *p, const char *message);
 

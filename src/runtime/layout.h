@@ -151,8 +151,12 @@ struct module_header {
     uint32_t heap_base;                        /* first byte of the heap, 8-aligned; set at load */
     value data_root;                           /* object; set at load, else empty object */
     value entrypoints, builtins;               /* strings: JSON objects {"path":id}, {"name":id} */
-    uint32_t n_entrypoints, flags;
+    uint32_t n_entrypoints, flags; /* enum module_flag */
     uint32_t reserved[12];
+};
+enum module_flag {
+    MODULE_RESPONSE_HEADERS = 1, /* a filter that is called with each response's headers too */
+    MODULE_INPUT_DOCUMENT = 2    /* a filter whose code wants the input as a document, not only in slots */
 };
 
 /* What is read of a document (input or data): a trie of string keys. A node with slot >= 0 puts the
@@ -164,7 +168,7 @@ struct path_node {
     int32_t slot;
     uint32_t n_children;
     uint32_t children; /* struct path_node[n_children] */
-    uint32_t pad;
+    uint32_t part;     /* 0; for src/runtime/proxy to mark */
 };
 
 #endif

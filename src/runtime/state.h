@@ -25,6 +25,7 @@ struct runtime_state {
     bool result_is_query;
     bool data_is_foreign; /* data slots come from another document than the header's data_root */
     uint32_t format;      /* opa_eval: 0 JSON, 1 Rego values */
+    uint32_t json_depth;  /* levels that a JSON text may have; 0: JSON_DEPTH_MAX */
 };
 extern struct runtime_state rt_state;
 
@@ -42,6 +43,8 @@ uint32_t heap_mark(void);
 /* Frees everything allocated since heap_mark: nothing of it may be in use. */
 void heap_release(uint32_t mark);
 void *heap_grow_and_take(uint32_t n);
+/* The same, but NULL when there is no room. */
+void *heap_try(uint32_t n);
 /* rt_alloc for hot paths; n is far below 4 GB. */
 static inline void *heap_take(uint32_t n) {
     uint32_t need = (n + 7) & ~7u;
@@ -107,7 +110,9 @@ void value_settle(value v);
 /* ---- bind.c: documents and their slots ---- */
 /* Slots of the tree at `tree` from a built document (may be undefined). */
 void bind_value(uint32_t tree, value document, value *slots, uint32_t n_slots);
-/* The same from JSON text, building only what is asked for. False when malformed. */
+/* The slots at `node` and below from the value at its path. */
+void bind_node(const struct path_node *node, value document, value *slots);
+/* bind_value from JSON text, building only what is asked for. False when malformed. */
 bool bind_text(struct text t, uint32_t tree, value *slots, uint32_t n_slots,
                struct json_problem *problem);
 void memo_clear(void);

@@ -191,6 +191,9 @@ void emit_module(struct emit *e) {
         emit_entrypoint(e, e->plan->entrypoints.items[i]);
     if (e->failed) return;
     emit_dispatch(e);
+    e->n_thin_functions = e->functions.n;
+    e->n_thin_imports = e->imports.n;
+    if (e->proxy) return; /* src/runtime/proxy calls the dispatcher itself */
     emit_regent_eval(e, dispatch);
     e->n_thin_functions = e->functions.n;
     e->n_thin_imports = e->imports.n;
@@ -208,6 +211,7 @@ static struct emit *emit_new_state(struct compile *c) {
     struct emit *e = ARENA_NEW(&c->arena, struct emit);
     e->c = c;
     e->plan = c->plan;
+    e->proxy = c->request && c->request->proxy_wasm;
     e->arena = &c->arena;
     e->runtime_import = zeros(e, FUNCTION_COUNT);
     e->memo_of = zeros(e, c->plan->functions.n);
@@ -218,7 +222,7 @@ static struct emit *emit_new_state(struct compile *c) {
     e->constant_of[CONSTANT_FILE] = zeros(e, c->plan->files.n);
     for (uint32_t i = 0; i < c->plan->functions.n; i++)
         if (c->plan->functions.items[i]->memoised) e->memo_of[i] = ++e->n_memo;
-    for (uint32_t i = 0; i < c->plan->builtins.n; i++)
+    for (uint32_t i = 0; i < c->plan->builtins.n && !e->proxy; i++)
         if (c->plan->builtins.items[i]->place == BUILTIN_HOST)
             e->builtin_ids[i] = ++e->n_host_builtins;
     buf_init(&e->code, CODE_MAX_BYTES);
@@ -226,6 +230,7 @@ static struct emit *emit_new_state(struct compile *c) {
     buf_init(&e->section, CODE_MAX_BYTES);
     buf_init(&e->scratch, CODE_MAX_BYTES);
     image_init(&e->image, HEADER_BASE, CODE_MAX_BYTES);
+    if (e->proxy) image_share_strings(&e->image, NULL); /* those of constants and data */
     return e;
 }
 
@@ -238,6 +243,8 @@ static void free_state(struct emit *e) {
 }
 
 static void run(struct emit *e) {
+    if (e->proxy) proxy_builtins(e);
+    if (e->failed) return;
     emit_module(e);
     if (e->failed) return;
     e->n_constants = e->constants.n;
@@ -246,6 +253,11 @@ static void run(struct emit *e) {
     if (e->whole_input && (!e->plan->input_tree || e->plan->input_tree->slot < 0)) e->n_input++;
     emit_module(e);
     constants_build(e);
+    if (e->proxy) {
+        proxy_data(e);
+        if (!e->failed) write_module(e, FORM_PROXY, &e->c->full);
+        return;
+    }
     write_module(e, FORM_THIN, &e->c->thin);
     if (!e->failed && !(e->c->request && e->c->request->thin_only))
         write_module(e, FORM_FULL, &e->c->full);

@@ -122,6 +122,8 @@ struct emit {
     uint32_t n_host_builtins;
     uint32_t *runtime_import; /* rt.def row → import + 1 */
     bool whole_input;         /* rt_input is called */
+    bool proxy;               /* a proxy-wasm filter is made */
+    bool proxy_responses;     /* and it may add headers to responses */
     bool failed;              /* a diagnostic was added */
     struct function_state f;
     /* out: image and module */
@@ -200,6 +202,12 @@ void constants_build(struct emit *e);
 void meta_entrypoints(const struct emit *e, struct buf *out); /* {"path":id} */
 void meta_builtins(const struct emit *e, struct buf *out);    /* {"name":id} */
 void meta_section(struct emit *e, enum module_form form, struct buf *out);
+
+/* ---- proxy.c: what is different in a proxy-wasm filter ---- */
+/* Gives the host builtins that filters have their ids; the others are errors at each place of use. */
+void proxy_builtins(struct emit *e);
+/* Appends the data documents to the image, as values, and fills their slots. */
+void proxy_data(struct emit *e);
 
 /* ---- write.c ---- */
 void write_module(struct emit *e, enum module_form form, struct buf *out);

@@ -27,7 +27,9 @@ static const char *const required[] = {"builtins",
                                        "opa_heap_blocks_restore",
                                        "opa_heap_stash_clear"};
 
-bool link_is_interface(struct str name) {
+bool link_is_interface(const struct emit *e, struct str name) {
+    if (e->proxy && str_is(name, "proxy_on_response_headers")) return e->proxy_responses;
+    if (e->proxy) return str_starts(name, STR("proxy_")) || str_is(name, "_initialize");
     for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
         if (str_is(name, required[i])) return true;
     return str_starts(name, STR("regent_"));
@@ -39,7 +41,7 @@ static void problem(struct emit *e, const char *what, struct str name) {
 }
 
 /* Marks a function as kept and queues it; its number is given later. */
-static void keep(struct link *l, uint32_t function) {
+void link_keep(struct link *l, uint32_t function) {
     if (l->numbers[function] != LINK_DROPPED) return;
     l->numbers[function] = 0;
     l->worklist[l->n_worklist++] = function;
@@ -50,7 +52,7 @@ static void scan_instruction(struct emit *e, struct link *l, const struct instru
     switch (i->immediate) {
     case IMMEDIATE_CALL:
         if (i->number < n_functions)
-            keep(l, (uint32_t)i->number);
+            link_keep(l, (uint32_t)i->number);
         else
             problem(e, "calls a function that is not there", STR(""));
         return;
@@ -88,29 +90,40 @@ static void keep_imported(struct emit *e, struct link *l) {
             continue;
         }
         l->import_functions[i] = (uint32_t)function;
-        keep(l, (uint32_t)function);
+        link_keep(l, (uint32_t)function);
     }
 }
 
 static void keep_interface(struct emit *e, struct link *l) {
-    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
+    for (size_t i = 0; !e->proxy && i < sizeof required / sizeof required[0]; i++)
         if (wasm_module_function(&l->runtime, str_of(required[i])) < 0)
             problem(e, "lacks the function ", str_of(required[i]));
     for (uint32_t i = 0; i < l->runtime.exports.n; i++) {
         const struct wasm_export *x = &l->runtime.exports.items[i];
-        if (x->kind == EXTERNAL_FUNCTION && link_is_interface(x->name)) keep(l, x->index);
+        if (x->kind == EXTERNAL_FUNCTION && link_is_interface(e, x->name)) link_keep(l, x->index);
     }
 }
 
+/* A filter's runtime imports what the writer puts behind the module's own functions. */
+static bool is_own(const struct link *l, uint32_t import) {
+    return str_is(l->runtime.imports.items[import].module, "regent");
+}
+
 /* Imports first, then functions, each in the runtime's order. */
-static void number(struct link *l) {
+static void number(struct emit *e, struct link *l) {
     uint32_t n_imports = l->runtime.imports.n, n = n_imports + l->runtime.functions.n;
     for (uint32_t i = 0; i < n_imports; i++)
-        if (l->numbers[i] != LINK_DROPPED) l->numbers[i] = l->n_imports++;
+        if (l->numbers[i] != LINK_DROPPED && !is_own(l, i)) l->numbers[i] = l->n_imports++;
     for (uint32_t i = n_imports; i < n; i++)
         if (l->numbers[i] != LINK_DROPPED) l->numbers[i] = l->n_imports + l->n_functions++;
     for (uint32_t i = 0; i < l->runtime.globals.n; i++)
         if (l->globals[i] != LINK_DROPPED) l->globals[i] = l->n_globals++;
+    for (uint32_t i = 0; i < n_imports; i++) {
+        if (l->numbers[i] == LINK_DROPPED || !is_own(l, i)) continue;
+        l->numbers[i] = proxy_function(e, l, l->runtime.imports.items[i].name);
+        if (l->numbers[i] == LINK_DROPPED)
+            problem(e, "imports the function ", l->runtime.imports.items[i].name);
+    }
 }
 
 static uint32_t *dropped(struct emit *e, uint32_t n) {
@@ -122,7 +135,8 @@ static uint32_t *dropped(struct emit *e, uint32_t n) {
 void link_runtime(struct emit *e, struct link *l) {
     const char *what;
     *l = (struct link){0};
-    if (!wasm_module_read(runtime_link_wasm(), e->arena, &l->runtime, &what)) {
+    struct str runtime = e->proxy ? runtime_proxy_wasm() : runtime_link_wasm();
+    if (!wasm_module_read(runtime, e->arena, &l->runtime, &what)) {
         problem(e, "cannot be read: ", str_of(what));
         return;
     }
@@ -141,9 +155,14 @@ void link_runtime(struct emit *e, struct link *l) {
     l->import_functions = dropped(e, e->imports.n);
     keep_imported(e, l);
     keep_interface(e, l);
+    if (e->proxy) proxy_keep(e, l);
     for (uint32_t i = 0; i < l->n_worklist && !e->failed; i++) scan_function(e, l, l->worklist[i]);
-    number(l);
+    number(e, l);
     link_data_collect(l, e->arena);
+}
+
+bool link_is_import(const struct link *l, uint32_t import) {
+    return l->numbers[import] != LINK_DROPPED && !is_own(l, import);
 }
 
 static void put_code(struct buf *out, const struct instruction *i) {

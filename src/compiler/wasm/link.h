@@ -36,10 +36,11 @@ struct link {
     uint32_t *numbers;          /* runtime function → number in the output, or LINK_DROPPED */
     uint32_t *globals;          /* runtime global → number in the output, or LINK_DROPPED */
     uint32_t n_imports, n_functions, n_globals; /* kept */
+    uint32_t guarded; /* filter: the runtime's function that PROXY_GUARD calls */
     uint32_t *worklist, n_worklist;
 };
 
-/* Walks calls from what the plan's code imports and from every export of OPA's ABI. Problems go to
+/* Walks calls from what the plan's code imports and from every export of the interface. Problems go to
  * e as errors. */
 void link_runtime(struct emit *e, struct link *l);
 /* ---- link_data.c ---- */
@@ -51,9 +52,25 @@ void link_data_keep(struct link *l, struct str body);
 void link_data_collect(struct link *l, struct arena *a);
 
 /* ---- link.c ---- */
+/* Marks a function of the runtime as kept; its number is given at the end. */
+void link_keep(struct link *l, uint32_t function);
+/* The runtime's import is one of the module too: kept, and not defined by the writer. */
+bool link_is_import(const struct link *l, uint32_t import);
 /* Copies a kept function's body with its numbers changed. */
 void link_body(const struct link *l, struct str body, struct buf *out);
-/* The runtime's export is part of a full module's interface. */
-bool link_is_interface(struct str name);
+/* The runtime's export is part of the module's interface: OPA's ABI and Regent's own, or in a filter
+ * proxy-wasm's. */
+bool link_is_interface(const struct emit *e, struct str name);
+
+/* ---- proxy.c: the functions behind the filter's own ones, which its runtime imports from "regent" ---- */
+enum { PROXY_GUARD, PROXY_THROW, PROXY_FUNCTIONS };
+/* The global that wasm-ld keeps its stack pointer in. */
+enum { LINK_STACK_POINTER = 0 };
+/* The output's number of such an import; LINK_DROPPED when there is none of that name. */
+uint32_t proxy_function(const struct emit *e, const struct link *l, struct str name);
+/* What proxy_body calls has to be kept. */
+void proxy_keep(struct emit *e, struct link *l);
+/* The body of PROXY_GUARD or PROXY_THROW. */
+void proxy_body(const struct link *l, uint32_t which, struct buf *out);
 
 #endif

@@ -74,8 +74,10 @@ static void inputs(const struct emit *e, struct buf *out) {
 }
 
 void meta_section(struct emit *e, enum module_form form, struct buf *out) {
+    static const char *const names[] = {
+        [FORM_FULL] = "full", [FORM_THIN] = "thin", [FORM_PROXY] = "proxy-wasm"};
     buf_printf(out, "{\"abi\":%d,\"form\":\"%s\",\"runtime\":\"%s\",\"layout\":%d,\"entrypoints\":",
-               ABI_VERSION, form == FORM_THIN ? "thin" : "full", runtime_hash(), LAYOUT_VERSION);
+               ABI_VERSION, names[form], runtime_hash(), LAYOUT_VERSION);
     entrypoint_names(e, out);
     buf_cstr(out, ",\"builtins\":");
     meta_builtins(e, out);

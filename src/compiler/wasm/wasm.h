@@ -12,9 +12,11 @@ void wasm_emit(struct compile *c);
 /* Text listing of emitted functions for --dump wasm. */
 void wasm_print(const struct compile *c, struct buf *out);
 
-/* The runtime built for size, from which full modules take functions; and the SHA-256 in hex of the
- * one built for speed, which thin modules import and the host carries. */
+/* The runtime built for size, from which full modules take functions; the one built for speed together
+ * with src/runtime/proxy, from which proxy-wasm filters do; and the SHA-256 in hex of the one built for
+ * speed, which thin modules import and the host carries. */
 struct str runtime_link_wasm(void);
+struct str runtime_proxy_wasm(void);
 const char *runtime_hash(void);
 
 #endif

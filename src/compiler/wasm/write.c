@@ -1,24 +1,29 @@
-/* Writes the module's sections: types, imports, functions, globals, exports, code, data, "regent".
+/* Writes the module's sections: types, imports, functions, memory, tags, globals, exports, code, data, "regent".
  * in: struct emit, and the linked runtime for the full form. out: module bytes. owns: nothing.
  *
  * Thin: imports memory and runtime functions from module "regent". Full: the kept part of the
- * runtime comes first. */
+ * runtime comes first. Proxy-wasm filter: the same, with a memory of its own, and an exception (proxy.c). */
 #include "compiler/wasm/leb.h"
 #include "compiler/wasm/link.h"
 
 extern const char runtime_link_start[], runtime_link_end[], runtime_sha256[];
+extern const char runtime_proxy_start[], runtime_proxy_end[];
 
 enum {
     PAGE_BYTES = 65536,
     /* A constant, so that a tenant's larger constants do not change the import section; grows in
        steps only. */
     MEMORY_PAGES = 4,
+    FILTER_HEAP_PAGES = 1024, /* how far a filter's memory may grow beyond its first pages: 64 MiB */
     OPA_ABI_VERSION = 1,
     OPA_ABI_MINOR_VERSION = 3
 };
 
 struct str runtime_link_wasm(void) {
     return (struct str){runtime_link_start, (size_t)(runtime_link_end - runtime_link_start)};
+}
+struct str runtime_proxy_wasm(void) {
+    return (struct str){runtime_proxy_start, (size_t)(runtime_proxy_end - runtime_proxy_start)};
 }
 const char *runtime_hash(void) { return runtime_sha256; }
 
@@ -31,7 +36,9 @@ struct writer {
         struct str *items;
         uint32_t n, cap;
     } types;
+    bool proxy;         /* a filter */
     uint32_t n_own;     /* functions of e that this form has */
+    uint32_t n_added;   /* behind them, the filter's (proxy.c) */
     uint32_t first_own; /* their first number */
 };
 
@@ -104,18 +111,22 @@ static void put_thin_imports(struct writer *w, struct buf *b) {
 static void put_full_imports(struct writer *w, struct buf *b) {
     for (uint32_t i = 0; i < w->link->runtime.imports.n; i++) {
         const struct wasm_import *m = &w->link->runtime.imports.items[i];
-        if (w->link->numbers[i] == LINK_DROPPED) continue;
-        put_import(b, "env", m->name, EXTERNAL_FUNCTION);
+        if (!link_is_import(w->link, i)) continue;
+        leb_bytes(b, w->proxy ? m->module : STR("env"));
+        leb_bytes(b, m->name);
+        buf_byte(b, EXTERNAL_FUNCTION);
         leb_u32(b, runtime_type(w, m->type));
     }
 }
 
 static void write_imports(struct writer *w) {
     struct buf *b = begin(w);
-    leb_u32(b, 1 + (w->link ? w->link->n_imports : w->e->n_thin_imports));
-    put_import(b, w->link ? "env" : "regent", STR("memory"), EXTERNAL_MEMORY);
-    buf_byte(b, 0); /* no maximum */
-    leb_u32(b, memory_pages(w));
+    leb_u32(b, !w->proxy + (w->link ? w->link->n_imports : w->e->n_thin_imports));
+    if (!w->proxy) {
+        put_import(b, w->link ? "env" : "regent", STR("memory"), EXTERNAL_MEMORY);
+        buf_byte(b, 0); /* no maximum */
+        leb_u32(b, memory_pages(w));
+    }
     if (w->link)
         put_full_imports(w, b);
     else
@@ -123,15 +134,36 @@ static void write_imports(struct writer *w) {
     finish(w, 2);
 }
 
+/* PROXY_GUARD gives the address of a message or 0, PROXY_THROW does not return. */
+static uint32_t added_type(struct writer *w, uint32_t which) {
+    return type_of(w, "i", which == PROXY_GUARD ? "i" : "v");
+}
+
 static void write_functions(struct writer *w) {
     struct buf *b = begin(w);
-    leb_u32(b, w->n_own + (w->link ? w->link->n_functions : 0));
+    leb_u32(b, w->n_own + w->n_added + (w->link ? w->link->n_functions : 0));
     for (uint32_t i = 0; w->link && i < w->link->runtime.functions.n; i++)
         if (w->link->numbers[w->link->runtime.imports.n + i] != LINK_DROPPED)
             leb_u32(b, runtime_type(w, w->link->runtime.functions.items[i]));
     for (uint32_t i = 0; i < w->n_own; i++)
         leb_u32(b, type_of(w, w->e->functions.items[i].params, w->e->functions.items[i].result));
+    for (uint32_t i = 0; i < w->n_added; i++) leb_u32(b, added_type(w, i));
     finish(w, 3);
+}
+
+/* A filter's memory, and the exception that carries the address of a message. */
+static void write_memory_and_tag(struct writer *w) {
+    struct buf *b = begin(w);
+    leb_u32(b, 1);
+    buf_byte(b, 1); /* with a maximum */
+    leb_u32(b, memory_pages(w));
+    leb_u32(b, memory_pages(w) + FILTER_HEAP_PAGES);
+    finish(w, 5);
+    b = begin(w);
+    leb_u32(b, 1);
+    buf_byte(b, 0); /* an exception */
+    leb_u32(b, added_type(w, PROXY_THROW));
+    finish(w, 13);
 }
 
 static void put_abi_global(struct buf *b, int64_t value) {
@@ -145,11 +177,13 @@ static void put_abi_global(struct buf *b, int64_t value) {
 static void write_globals(struct writer *w) {
     if (!w->link) return;
     struct buf *b = begin(w);
-    leb_u32(b, w->link->n_globals + 2);
+    leb_u32(b, w->link->n_globals + (w->proxy ? 0 : 2));
     for (uint32_t i = 0; i < w->link->runtime.globals.n; i++)
         if (w->link->globals[i] != LINK_DROPPED) buf_str(b, w->link->runtime.globals.items[i].raw);
-    put_abi_global(b, OPA_ABI_VERSION);
-    put_abi_global(b, OPA_ABI_MINOR_VERSION);
+    if (!w->proxy) {
+        put_abi_global(b, OPA_ABI_VERSION);
+        put_abi_global(b, OPA_ABI_MINOR_VERSION);
+    }
     finish(w, 6);
 }
 
@@ -171,11 +205,13 @@ static uint32_t put_exports(struct writer *w, struct buf *b) {
     }
     if (!w->link) return n;
     n += put_export(b, STR("memory"), EXTERNAL_MEMORY, 0);
-    n += put_export(b, STR("opa_wasm_abi_version"), EXTERNAL_GLOBAL, w->link->n_globals);
-    n += put_export(b, STR("opa_wasm_abi_minor_version"), EXTERNAL_GLOBAL, w->link->n_globals + 1);
+    if (!w->proxy) {
+        n += put_export(b, STR("opa_wasm_abi_version"), EXTERNAL_GLOBAL, w->link->n_globals);
+        n += put_export(b, STR("opa_wasm_abi_minor_version"), EXTERNAL_GLOBAL, w->link->n_globals + 1);
+    }
     for (uint32_t i = 0; i < w->link->runtime.exports.n; i++) {
         const struct wasm_export *x = &w->link->runtime.exports.items[i];
-        if (x->kind == EXTERNAL_FUNCTION && link_is_interface(x->name))
+        if (x->kind == EXTERNAL_FUNCTION && link_is_interface(w->e, x->name))
             n += put_export(b, x->name, EXTERNAL_FUNCTION, w->link->numbers[x->index]);
     }
     return n;
@@ -214,7 +250,7 @@ static void put_own_body(struct writer *w, const struct emitted *f, struct buf *
 
 static void write_code(struct writer *w) {
     struct buf *one = &w->e->scratch, *b = begin(w);
-    leb_u32(b, w->n_own + (w->link ? w->link->n_functions : 0));
+    leb_u32(b, w->n_own + w->n_added + (w->link ? w->link->n_functions : 0));
     for (uint32_t i = 0; w->link && i < w->link->runtime.functions.n; i++) {
         if (w->link->numbers[w->link->runtime.imports.n + i] == LINK_DROPPED) continue;
         buf_clear(one);
@@ -224,6 +260,11 @@ static void write_code(struct writer *w) {
     for (uint32_t i = 0; i < w->n_own; i++) {
         buf_clear(one);
         put_own_body(w, &w->e->functions.items[i], one);
+        leb_bytes(b, buf_view(one));
+    }
+    for (uint32_t i = 0; i < w->n_added; i++) {
+        buf_clear(one);
+        proxy_body(w->link, i, one);
         leb_bytes(b, buf_view(one));
     }
     finish(w, 10);
@@ -275,16 +316,19 @@ static void collect_types(struct writer *w) {
             runtime_type(w, w->link->runtime.functions.items[i]);
     for (uint32_t i = 0; i < w->n_own; i++)
         type_of(w, w->e->functions.items[i].params, w->e->functions.items[i].result);
+    for (uint32_t i = 0; i < w->n_added; i++) added_type(w, i);
 }
 
 void write_module(struct emit *e, enum module_form form, struct buf *out) {
     struct link link;
     struct writer w = {
         .e = e, .out = out, .n_own = e->n_thin_functions, .first_own = e->n_thin_imports};
-    if (form == FORM_FULL) {
+    if (form != FORM_THIN) {
         link_runtime(e, &link);
         if (e->failed) return;
         w.link = &link;
+        w.proxy = form == FORM_PROXY;
+        w.n_added = w.proxy ? PROXY_FUNCTIONS : 0;
         w.n_own = e->functions.n;
         w.first_own = link.n_imports + link.n_functions;
     }
@@ -293,6 +337,7 @@ void write_module(struct emit *e, enum module_form form, struct buf *out) {
     write_types(&w);
     write_imports(&w);
     write_functions(&w);
+    if (w.proxy) write_memory_and_tag(&w);
     write_globals(&w);
     write_exports(&w);
     write_code(&w);

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "compiler": ["builtins.def"] + ["compiler/" + s for s in STAGES],
     "host": ["image", "runtime/layout.h", "runtime/rt.def", "builtins.def"],
     "net": [],
-    "edge": ["host/host.h", "bundle", "net"],
+    "edge": ["host/host.h", "host/token.h", "bundle", "net"],
     "cli": ["compiler", "host/host.h", "bundle", "edge"] + ["compiler/" + s for s in STAGES],
 }
 for number, stage in enumerate(STAGES):

@@ -67,12 +67,15 @@ const char *diag_code_word(enum diag_code code) {
     case DIAG_RECURSION: return "rego_recursion_error";
     case DIAG_UNSUPPORTED: return "regent_unsupported_error";
     case DIAG_IO: return "io_error";
+    case DIAG_CONFIG: return "config_error";
     }
     return "unknown_error";
 }
 
 static void print_one(const struct diag *d, struct buf *out) {
-    if (d->loc.row && d->loc.file.len)
+    if (d->loc.row && d->loc.file.len && d->code == DIAG_CONFIG)
+        buf_printf(out, "%.*s:%u:%u: ", STR_FMT(d->loc.file), d->loc.row, d->loc.col);
+    else if (d->loc.row && d->loc.file.len)
         buf_printf(out, "%.*s:%u: ", STR_FMT(d->loc.file), d->loc.row);
     else if (d->loc.row)
         buf_printf(out, "%u:%u: ", d->loc.row, d->loc.col);

@@ -15,6 +15,7 @@ enum diag_code {
     DIAG_RECURSION, /* rego_recursion_error */
     DIAG_UNSUPPORTED, /* regent_unsupported_error: known Rego that this version does not run yet */
     DIAG_IO,        /* io_error: a file could not be read or is no valid JSON/YAML/bundle */
+    DIAG_CONFIG, /* config_error: a configuration's key or value; printed with its column */
 };
 
 /* A place in a source file. row and col count from 1; col counts code points, as OPA's does. */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void json_append(struct arena *a, struct json *object, struct str key, struct json *value);
 
 struct parser {
     struct arena *arena;
@@ -319,7 +318,7 @@ void json_push(struct arena *a, struct json *array, struct json *item) {
     if (array && item) ARENA_PUSH(a, array, item);
 }
 
-static void json_append(struct arena *a, struct json *object, struct str key, struct json *value) {
+void json_append(struct arena *a, struct json *object, struct str key, struct json *value) {
     if (object->n == object->cap) {
         uint32_t key_cap = object->cap, item_cap = object->cap;
         void *keys = object->keys, *items = object->items;

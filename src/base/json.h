@@ -46,6 +46,8 @@ struct json *json_array(struct arena *a);
 struct json *json_object(struct arena *a);
 void json_push(struct arena *a, struct json *array, struct json *item);
 void json_set(struct arena *a, struct json *object, struct str key, struct json *value);
+/* Adds a member whose key the object does not have yet: json_set without the search. */
+void json_append(struct arena *a, struct json *object, struct str key, struct json *value);
 /* Deep merge of `from` into object `into`; false at the first conflict (both sides not objects). */
 bool json_merge(struct arena *a, struct json *into, const struct json *from);
 /* Same value: numbers by value (1 == 1.0), objects without regard to order. */
@@ -59,7 +61,7 @@ void json_print_string(struct str s, struct buf *out);
 void json_escape_html(struct str json, struct buf *out);
 /* JSON_NUMBER as int64; false when it is none or does not fit. */
 bool json_int64(const struct json *v, int64_t *out);
-/* Reads YAML (libyaml, YAML 1.1 scalars as OPA's yaml package resolves them) into the same tree. */
+/* Reads YAML into the same tree, scalars as OPA reads them (yaml.h). */
 MUST_USE enum err yaml_parse(struct arena *a, struct str text, struct json **out,
                              struct json_error *error);
 

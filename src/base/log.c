@@ -2,6 +2,9 @@
 #include "base/log.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +18,22 @@ const char *log_level_word(enum log_level level) {
     case LOG_ERROR: return "error";
     }
     return "unknown";
+}
+
+void log_never_wait(int fd) {
+    struct stat st;
+    char path[32];
+    if (fstat(fd, &st)) return;
+    if (S_ISSOCK(st.st_mode)) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return;
+    }
+    if (!S_ISFIFO(st.st_mode)) return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (own < 0) return;
+    dup2(own, fd);
+    close(own);
 }
 
 static void time_text(char out[32]) {
@@ -61,7 +80,7 @@ void log_line(const struct log *l, enum log_level level, const char *message, ..
     }
     va_end(args);
     buf_cstr(&line, l->json ? "}\n" : "\n");
-    if (line.len && write(l->fd, line.ptr, line.len) < 0) { /* nowhere left to report to */
+    if (!line.err && write(l->fd, line.ptr, line.len) < 0) { /* nowhere left to report to */
     }
     buf_deinit(&line);
 }

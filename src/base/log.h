@@ -17,6 +17,9 @@ struct log {
  * of strings, closed by NULL. */
 void log_line(const struct log *l, enum log_level level, const char *message, ...)
     __attribute__((sentinel));
+/* From now on lines that find a pipe or socket full, because nobody reads it, are lost: who logs never waits. A pipe is
+ * opened anew for that, since others may write to it too. What cannot be changed stays as it is. */
+void log_never_wait(int fd);
 const char *log_level_word(enum log_level level);
 
 #endif

@@ -8,6 +8,10 @@ static inline enum regent_error public_err(enum err e) {
     switch (e) {
     case ERR_OK: return REGENT_OK;
     case ERR_MEMORY: return REGENT_MEMORY;
+    case ERR_RATE:
+    case ERR_CONCURRENCY:
+    case ERR_OVERLOAD:
+    case ERR_WORKER:
     case ERR_LIMIT: return REGENT_LIMIT;
     case ERR_SYNTAX: return REGENT_SYNTAX;
     case ERR_DIAG: return REGENT_DIAGNOSED;

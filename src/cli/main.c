@@ -8,12 +8,13 @@
 static const struct command {
     const char *name;
     int (*run)(struct arena *a, int argc, char **argv);
-    const char *help;
+    const char *help; /* NULL: not for people, so not listed */
 } commands[] = {
     {"bench", cmd_bench, "Benchmark a query, bundle or module"},
     {"build", cmd_build, "Compile policies into a bundle or WebAssembly module"},
     {"check", cmd_check, "Check policies for errors"},
     {"edge", cmd_edge, "Serve tenants' decisions over REST and Envoy ext_authz"},
+    {"edge-worker", cmd_edge_worker, NULL},
     {"eval", cmd_eval, "Evaluate a query"},
     {"inspect", cmd_inspect, "Show what a bundle holds"},
     {"parse", cmd_parse, "Print the syntax tree of a policy"},
@@ -27,7 +28,7 @@ static int usage(FILE *out, int code) {
     fprintf(out, "Regent compiles OPA's Rego to WebAssembly and answers for many tenants.\n\nUsage:\n"
                  "  regent <command> [flags]\n\nCommands:\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+        if (commands[i].help) fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
     fprintf(out, "\n`regent <command> --help` lists a command's flags.\n");
     return code;
 }

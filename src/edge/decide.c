@@ -1,10 +1,18 @@
-/* The decision path behind every door: tenant, entrypoint, evaluation, metrics.
+/* The decision path behind every door: tenant, admission, entrypoint, evaluation, metrics.
  * in: tenant id, path, JSON input. out: a decision. owns: nothing. */
 #include "edge/decide.h"
+#include "edge/document.h"
+#include "edge/process.h"
 #include <stdio.h>
 #include <time.h>
 
-enum { WARNINGS_A_SECOND = 100 };
+enum { WARNINGS_A_SECOND = 100, DEFAULT_DEADLINE_US = 1000000, KEPT_AWAY = 4 };
+
+static uint64_t clock_of(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static uint64_t next_random(
     uint64_t s[2]) { /* xorshift128+, seeded by the kernel: ids need to differ, not to be secret */
@@ -32,33 +40,49 @@ const char *decision_reason(const struct decision *d) {
     case DECISION_VALUE: return "policy";
     case DECISION_UNDEFINED: return "the decision is undefined";
     case DECISION_FAILED: return d->result.message[0] ? d->result.message : err_meaning(d->err);
+    case DECISION_LATER: return "not decided yet";
     case DECISION_NO_TENANT: return "unknown tenant";
     case DECISION_NO_ENTRYPOINT: return "the tenant's module has no such entrypoint";
     }
     return "";
 }
 
-/* Warns about an answer that is no ordinary one, at most so often a second. */
-static void warn(struct worker *w, enum log_level level, struct str tenant, struct str path,
-                 const struct decision *d) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if ((uint64_t)now.tv_sec != w->log_second) {
+/* At most so many a second by each thread. */
+static bool may_warn(struct worker *w) {
+    uint64_t second = clock_of(CLOCK_MONOTONIC_COARSE) / 1000000000u;
+    if (second != w->log_second) {
         if (w->logged > WARNINGS_A_SECOND) {
             char n[24];
             snprintf(n, sizeof n, "%llu", (unsigned long long)(w->logged - WARNINGS_A_SECOND));
             log_line(w->log, LOG_WARN, "warnings left out", "count", n, NULL);
         }
-        w->log_second = (uint64_t)now.tv_sec;
+        w->log_second = second;
         w->logged = 0;
     }
-    if (w->logged++ >= WARNINGS_A_SECOND) return;
+    return w->logged++ < WARNINGS_A_SECOND;
+}
+
+/* The machine word of what stopped a decision: a limit's name, where it was one. */
+static const char *limit_word(const struct decision *d) {
+    if (d->kind != DECISION_FAILED) return "";
+    return d->limit < LIMIT_COUNT ? limit_name(d->limit) : err_word(d->err);
+}
+
+/* Warns about an answer that is no ordinary one. t may be NULL. */
+static void warn(struct worker *w, enum log_level level, const struct tenant_entry *t, const struct ask *ask,
+                 const struct decision *d) {
     char id[TENANT_ID_BYTES], at[256];
-    snprintf(id, sizeof id, "%.*s", STR_FMT(tenant));
-    snprintf(at, sizeof at, "%.*s", STR_FMT(path));
-    log_line(w->log, level, "denied", "tenant_id", id, "path", at, "reason", decision_reason(d),
-             "limit", d->kind == DECISION_FAILED ? err_word(d->err) : "", "decision_id", d->id,
-             NULL);
+    if (!w->log || level < w->log->level) return;
+    if (t && t->limits.log_lines_per_second &&
+        !quota_log(&t->tenant->quota, &t->limits, clock_of(CLOCK_MONOTONIC_COARSE))) {
+        metrics_limit(&t->tenant->metrics, LIMIT_log_lines_per_second);
+        return;
+    }
+    if (!may_warn(w)) return;
+    snprintf(id, sizeof id, "%.*s", STR_FMT(ask->tenant));
+    snprintf(at, sizeof at, "%.*s", STR_FMT(ask->path));
+    log_line(w->log, level, "denied", "tenant_id", id, "path", at, "reason", decision_reason(d), "limit",
+             limit_word(d), "decision_id", d->id, NULL);
 }
 
 /* The longest entrypoint that is `path` or a prefix of it; *below gets what remains (ptr NULL:
@@ -90,6 +114,7 @@ static bool above_entrypoint(const struct policy *p, struct str path) {
 static bool fail(struct decision *d, enum err e, const char *message) {
     d->kind = DECISION_FAILED;
     d->err = e;
+    d->limit = limit_of_err(e);
     snprintf(d->result.message, sizeof d->result.message, "%s", message);
     return true;
 }
@@ -120,30 +145,128 @@ static bool look_below(struct worker *w, struct str below, struct decision *d) {
     return copy || fail(d, ERR_MEMORY, err_meaning(ERR_MEMORY));
 }
 
-static void evaluate(struct worker *w, struct policy *p, struct str path, struct str input,
+/* On an event loop: as long as a slice, and again in a lane if that was not enough. The host counts time on a core:
+ * only a thread that was kept from one for several slices ends without having used its own, which says nothing of
+ * the tenant. */
+static void evaluate_slice(struct worker *w, const struct tenant_entry *t, struct eval_request *q,
+                           struct decision *d) {
+    uint64_t deadline = q->limits.deadline_us ? q->limits.deadline_us : DEFAULT_DEADLINE_US;
+    bool whole = deadline <= w->slice_us;
+    if (!whole) {
+        q->limits.deadline_us = w->slice_us;
+        q->sliced = true;
+    }
+    d->err = policy_eval(w->pool, q, &d->result);
+    if (d->err != ERR_DEADLINE) return;
+    if (d->result.eval_ns < KEPT_AWAY * 1000 * w->slice_us)
+        quota_slowed(&t->tenant->quota, clock_of(CLOCK_MONOTONIC));
+    if (!whole) d->kind = DECISION_LATER;
+}
+
+/* In a lane: as long as the tenant may, and what is slow is asked here again. Here threads wait for a core often, so
+ * that only the time on one tells. */
+static void evaluate_whole(struct worker *w, const struct tenant_entry *t, const struct eval_request *q,
+                           struct decision *d) {
+    if (w->remote) {
+        d->err = process_eval(w->remote, q, &d->result);
+        return;
+    }
+    uint64_t start = clock_of(CLOCK_THREAD_CPUTIME_ID);
+    d->err = policy_eval(w->pool, q, &d->result);
+    if (clock_of(CLOCK_THREAD_CPUTIME_ID) - start > 2 * w->config->slice_us * 1000)
+        quota_slowed(&t->tenant->quota, clock_of(CLOCK_MONOTONIC));
+}
+
+static void evaluate(struct worker *w, const struct tenant_entry *t, const struct ask *ask,
                      struct decision *d) {
     struct str below;
-    int32_t id = find_entrypoint(p, path, &below);
+    int32_t id = find_entrypoint(t->policy, ask->path, &below);
     if (id < 0) {
         d->kind = DECISION_NO_ENTRYPOINT;
-        d->above_entrypoint = above_entrypoint(p, path);
+        d->above_entrypoint = above_entrypoint(t->policy, ask->path);
+        if (!d->above_entrypoint && ask->document.ptr) document_find(w, t, ask->document, d);
         return;
     }
-    struct eval_request request = {.policy = p,
+    struct eval_request request = {.policy = t->policy,
                                    .entrypoint = (uint32_t)id,
-                                   .input = input,
-                                   .limits = w->limits,
-                                   .fresh_instance = w->fresh_instances};
-    d->err = policy_eval(w->pool, &request, &d->result);
+                                   .input = ask->input,
+                                   .limits = {.deadline_us = t->limits.deadline_us,
+                                              .memory_bytes = t->limits.memory_bytes,
+                                              .input_bytes = t->limits.input_bytes,
+                                              .result_bytes = t->limits.output_bytes},
+                                   .fresh_instance = w->config->fresh_instances,
+                                   .strict_builtin_errors = ask->strict_builtin_errors};
+    d->kind = DECISION_FAILED;
+    if (w->slice_us)
+        evaluate_slice(w, t, &request, d);
+    else
+        evaluate_whole(w, t, &request, d);
     d->eval_ns = d->result.eval_ns;
-    if (d->err) {
-        d->kind = DECISION_FAILED;
-        return;
-    }
+    d->limit = limit_of_err(d->err);
+    if (d->err) return;
     d->json = d->result.json;
     d->kind = d->result.defined ? DECISION_VALUE : DECISION_UNDEFINED;
     if (d->kind == DECISION_VALUE && below.ptr && !look_below(w, below, d))
         d->kind = DECISION_UNDEFINED;
+}
+
+void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held) {
+    w->charged = charged;
+    w->admitted = 0;
+    w->held = held;
+}
+
+const struct worker_group *worker_group_of(const struct edge_config *c, struct str tenant) {
+    for (uint32_t i = 0; i < c->groups.n; i++)
+        if (c->groups.items[i].tenants.n && name_list_has(&c->groups.items[i].tenants, tenant))
+            return &c->groups.items[i];
+    return NULL;
+}
+
+/* Does the tenant's request go to a lane without being tried here? */
+static bool goes_to_lane(struct worker *w, const struct tenant_entry *t) {
+    if (!w->slice_us) return false;
+    if (w->config->groups.n && worker_group_of(w->config, str_of(t->tenant->id))) return true;
+    return atomic_load_explicit(&t->tenant->quota.slow, memory_order_relaxed) &&
+           quota_slow(&t->tenant->quota, clock_of(CLOCK_MONOTONIC));
+}
+
+/* Rate and concurrency. A request that was put off has paid for its first decisions, and counts as under way. Without
+ * a limit nothing is counted: the count is a word that all threads would write to. */
+static enum err admit(struct worker *w, const struct tenant_entry *t, bool *counted) {
+    struct tenant_quota *q = &t->tenant->quota;
+    uint64_t now = t->limits.requests_per_second ? clock_of(CLOCK_MONOTONIC) : 0;
+    enum err e = OK;
+    *counted = false;
+    if (w->admitted >= w->charged) {
+        *counted = !w->held && t->limits.concurrent;
+        e = *counted ? quota_admit(q, &t->limits, now) : quota_rate(q, &t->limits, now);
+    }
+    if (!e) w->admitted++;
+    return e;
+}
+
+/* Admission and evaluation for a tenant that has a policy. */
+static void answer(struct worker *w, const struct tenant_entry *t, const struct ask *ask,
+                   struct decision *d) {
+    bool counted;
+    enum err e = admit(w, t, &counted);
+    if (e) {
+        fail(d, e, err_meaning(e));
+        return;
+    }
+    if (t->limits.input_bytes && ask->input.len > t->limits.input_bytes) {
+        fail(d, ERR_LIMIT, "the input is larger than its limit");
+        d->limit = LIMIT_input_bytes;
+    } else if (goes_to_lane(w, t)) {
+        d->kind = DECISION_LATER;
+    } else {
+        evaluate(w, t, ask, d);
+    }
+    if (counted && d->kind == DECISION_LATER)
+        w->held = &t->tenant->quota; /* given back when the lane's answer is */
+    else if (counted)
+        quota_done(&t->tenant->quota);
 }
 
 bool decision_denies(const struct decision *d) {
@@ -170,6 +293,17 @@ bool decision_denies(const struct decision *d) {
     return false;
 }
 
+int decision_status(const struct decision *d) {
+    if (d->kind == DECISION_NO_TENANT) return 403;
+    switch ((int)d->err) {
+    case ERR_RATE:
+    case ERR_CONCURRENCY: return 429;
+    case ERR_WORKER:
+    case ERR_OVERLOAD: return 503;
+    }
+    return 500;
+}
+
 void decision_refuse(struct worker *w, struct str tenant, struct str path, bool decided, enum err e,
                      const char *why, struct decision *d) {
     if (!decided) {
@@ -183,20 +317,26 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
         metrics_refusal(&t->tenant->metrics, denied, e);
     else if (t)
         metrics_decision(&t->tenant->metrics, 0, true, e);
-    warn(w, LOG_WARN, tenant, path, d);
+    if (t) metrics_limit(&t->tenant->metrics, d->limit);
+    const struct ask ask = {.tenant = tenant, .path = path};
+    warn(w, LOG_WARN, t, &ask, d);
 }
 
-void decide(struct worker *w, struct str tenant, struct str path, struct str input,
-            struct decision *d) {
+void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     d->kind = DECISION_NO_TENANT;
     d->err = OK;
+    d->limit = LIMIT_COUNT;
     d->eval_ns = 0;
     d->above_entrypoint = false;
     d->result.message[0] = 0;
     write_id(w, d->id);
-    const struct tenant_entry *t = tenants_find(w->tenants, tenant);
-    if (t && t->policy) evaluate(w, t->policy, path, input, d);
+    const struct tenant_entry *t = tenants_find(w->tenants, ask->tenant);
+    if (t && t->policy) answer(w, t, ask, d);
+    if (d->kind == DECISION_LATER) return;
     if (t) metrics_decision(&t->tenant->metrics, d->eval_ns, decision_denies(d), d->err);
-    if (d->kind != DECISION_VALUE) warn(w, LOG_WARN, tenant, path, d);
-    else if (w->log->level == LOG_DEBUG && decision_denies(d)) warn(w, LOG_DEBUG, tenant, path, d);
+    if (t && d->limit < LIMIT_COUNT) metrics_limit(&t->tenant->metrics, d->limit);
+    if (d->kind != DECISION_VALUE)
+        warn(w, LOG_WARN, t, ask, d);
+    else if (w->log->level == LOG_DEBUG && decision_denies(d))
+        warn(w, LOG_DEBUG, t, ask, d);
 }

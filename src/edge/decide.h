@@ -1,26 +1,47 @@
 /* One decision for one tenant: the path that every door shares. */
 #ifndef REGENT_EDGE_DECIDE_H
 #define REGENT_EDGE_DECIDE_H
+#include "edge/config.h"
+#include "edge/identify.h"
 #include "edge/tenants.h"
 
-/* What a worker thread needs to answer; one a thread. */
+struct process; /* a worker process (process.h) */
+struct node;   /* node.h */
+
+/* What a thread needs to answer; one a thread: event loops, and lanes, which take what would hold an
+ * event loop up. */
 struct worker {
     struct tenants *tenants;
     struct instances *pool;
-    struct limits limits;
+    const struct edge_config *config; /* current; replaced between requests */
+    struct identifier *identifier;
     const struct log *log;
-    unsigned number;             /* reader number in tenants */
-    uint64_t random[2];          /* state of decision ids */
+    unsigned number;        /* reader number in tenants */
+    uint64_t slice_us;      /* longer evaluations are stopped and asked for again in a lane; 0: this is a lane */
+    struct process *remote; /* evaluates for this lane; NULL: the lane itself */
+    /* The request under way: */
+    uint32_t charged;          /* so many of its decisions were admitted before it was put off */
+    uint32_t admitted;         /* decisions admitted by now */
+    struct tenant_quota *held; /* counts it as under way until it is answered; NULL: each decision by itself */
+    uint64_t random[2];     /* state of decision ids */
     uint64_t log_second, logged; /* bound on warnings a second */
-    bool fresh_instances;
     struct arena arena; /* of the request being answered */
     struct buf input;   /* input document that a door writes, reused */
+    const struct node *node;
+};
+
+/* What a door wants decided. */
+struct ask {
+    struct str tenant, path, input; /* path "tenant/authz/allow", empty: the first entrypoint; input ptr NULL: none */
+    struct str document; /* path as sent, when a base document may answer where no entrypoint does; ptr NULL: none */
+    bool strict_builtin_errors;
 };
 
 enum decision_kind {
     DECISION_VALUE,     /* json holds the result */
     DECISION_UNDEFINED, /* the policy gave no result */
     DECISION_FAILED,    /* err and message say why */
+    DECISION_LATER,  /* not answered: the door gives DOOR_LATER, and the request comes again */
     DECISION_NO_TENANT,
     DECISION_NO_ENTRYPOINT /* the tenant's module answers nothing at this path */
 };
@@ -28,6 +49,7 @@ enum decision_kind {
 struct decision {
     enum decision_kind kind;
     enum err err;
+    enum limit_kind limit; /* FAILED: the limit that was passed; LIMIT_COUNT: none */
     bool above_entrypoint; /* NO_ENTRYPOINT: the path is a folder of entrypoints */
     struct str json;       /* valid until the worker's next decision */
     uint64_t eval_ns;
@@ -35,11 +57,17 @@ struct decision {
     struct eval_result result;
 };
 
-/* Evaluates `path` ("tenant/authz/allow"; empty: the module's first entrypoint) for the tenant on
- * JSON input (ptr NULL: none). A path below an entrypoint's is looked up in its result. Counts
- * metrics and logs what is not an ordinary answer. */
-void decide(struct worker *w, struct str tenant, struct str path, struct str input,
-            struct decision *d);
+/* Admits, evaluates, counts and logs. A path below an entrypoint's is looked up in its result. Over a
+ * limit: DECISION_FAILED with the limit's error. */
+void decide(struct worker *w, const struct ask *ask, struct decision *d);
+/* Takes up a request: forgets what the worker knows of the one before. A request that was put off comes with what
+ * `charged` and `held` were when it was. */
+void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held);
+/* The group whose worker processes evaluate for the tenant, or NULL. */
+const struct worker_group *worker_group_of(const struct edge_config *c, struct str tenant);
+/* The HTTP status that a failed decision, or one without tenant, has at every door that speaks HTTP: 429
+ * over a rate, 503 when the node is overloaded, 403 without tenant, 500 else. */
+int decision_status(const struct decision *d);
 /* What a door refuses before a decision is asked for, or because of one that it cannot use: counts
  * it, logs it, and makes *d a failed decision. `decided`: decide has counted it already. */
 void decision_refuse(struct worker *w, struct str tenant, struct str path, bool decided, enum err e,

@@ -2,37 +2,50 @@
 #ifndef REGENT_EDGE_DOORS_H
 #define REGENT_EDGE_DOORS_H
 #include "edge/decide.h"
+#include "edge/node.h"
 #include "net/http.h"
 
-struct door {
-    struct worker *worker;
-    struct str tenant_header; /* lower case */
-    struct str authz_path;    /* decision for ext_authz; empty: the bundle's first entrypoint */
+enum door_outcome {
+    DOOR_ANSWERED, /* *reply is filled in */
+    DOOR_LATER     /* a decision was DECISION_LATER: nothing was written; the same request will be given to the same
+                      door again, by a worker that takes its time */
 };
 
-/* OPA's REST API (rest.c): POST /v1/data/PATH, GET /health, GET /metrics. */
-void rest_handle(struct door *door, const struct http_request *request, struct http_reply *reply);
+/* Each takes a whole request, whose `listener` is a struct edge_listener, finds the tenant (identify), asks
+ * decide, and writes the reply; synchronous, on any worker's thread. */
+
+/* OPA's REST API, batch, health, metrics, status (rest.c). All paths that are no other door's. A door bit that the
+ * listener lacks: 404. */
+enum door_outcome rest_handle(struct worker *w, const struct http_request *request,
+                              struct http_reply *reply);
 /* Envoy's /envoy.service.auth.v3.Authorization/Check (ext_authz.c). */
-void ext_authz_handle(struct door *door, const struct http_request *request,
-                      struct http_reply *reply);
+enum door_outcome ext_authz_handle(struct worker *w, const struct http_request *request,
+                                   struct http_reply *reply);
+/* Envoy's http_service, nginx auth_request, Traefik ForwardAuth: paths below config->http_authz_prefix
+ * (http_authz.c). */
+enum door_outcome http_authz_handle(struct worker *w, const struct http_request *request,
+                                    struct http_reply *reply);
 
-/* ext_authz's halves, separate for tests and fuzzing. A CheckRequest's bytes to the input document
- * of opa-envoy-plugin: JSON in out. info->tenant gets the context extension tenant_id (a view into
- * the message, empty without one), info->header_tenant the header tenant_header. ERR_SYNTAX for no
- * CheckRequest; ERR_INPUT when it has no HTTP request, or that one's path or body cannot be
- * parsed (info->why says which). *info is always written. */
-struct authz_request {
-    struct str tenant, header_tenant;
-    const char *why;
+/* Only the tenant of a request, for fair queueing: a view, or ptr NULL when there is none (the door
+ * will say why). Cheaper than the door itself. */
+struct str rest_tenant(struct worker *w, const struct http_request *request);
+struct str ext_authz_tenant(struct worker *w, const struct http_request *request);
+struct str http_authz_tenant(struct worker *w, const struct http_request *request);
+
+/* The answer of a node that is overloaded or a tenant over its rate, without asking the policy, in the door's own
+ * form. e: ERR_OVERLOAD, ERR_RATE, ERR_CONCURRENCY. */
+void rest_refuse(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
+void ext_authz_refuse(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
+void http_authz_refuse(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
+
+/* The functions of one door. */
+struct door {
+    enum door_outcome (*handle)(struct worker *w, const struct http_request *request, struct http_reply *reply);
+    struct str (*tenant)(struct worker *w, const struct http_request *request);
+    void (*refuse)(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
 };
-MUST_USE enum err authz_input(struct arena *a, struct str message, struct str tenant_header,
-                              struct buf *out, struct authz_request *info);
-/* A decision's JSON to a CheckResponse: a bool, or an object with `allowed`. ERR_INVALID when it is
- * neither (*why says what). */
-MUST_USE enum err authz_reply(struct arena *a, struct str json, const char *decision_id,
-                              struct buf *out, const char **why);
-/* A denial of our own: status, and a JSON body with the reason. */
-void authz_deny(struct arena *a, int http_status, const char *reason, const char *decision_id,
-                struct buf *out);
+/* gRPC at a listener with that door: ext_authz; below http_authz_prefix where that door is open: HTTP authz; all else:
+ * REST, which says what is not there. */
+const struct door *door_of(const struct edge_config *config, const struct http_request *request);
 
 #endif

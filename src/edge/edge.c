@@ -1,124 +1,314 @@
-/* The edge node's life: start engine, tenants and workers, watch the folder, stop on a signal.
- * in: options. out: served decisions. owns: everything it starts. */
+/* The edge node's life: start engine, tenants, lanes and loops, watch the folder, change with the configuration, stop
+ * on a signal. in: a configuration, signals. out: served decisions. owns: everything it starts. */
 #include "edge/edge.h"
 #include "edge/activate.h"
-#include "edge/doors.h"
-#include "net/server.h"
+#include "edge/listeners.h"
+#include "edge/loop.h"
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
-    MAX_THREADS = 64,
+    MAX_LANES = 64, /* of all sets */
     REQUEST_ARENA_BYTES = 256 << 20,
+    INPUT_BYTES = 64 << 20,
     LIVE_INSTANCES = 1024,
-    DEFAULT_POLL_MS = 500,
-    INPUT_BYTES = 64 << 20
-};
-
-struct thread {
-    pthread_t id;
-    struct worker worker;
-    struct door door;
-    struct server *server;
-    bool started;
+    LANE_INSTANCES = 64,
+    TICK_US = 500, /* so that a slice of a millisecond ends after one and a half at most */
+    WHY_BYTES = 512
 };
 
 struct edge {
-    const struct edge_options *options;
+    const struct edge_reload *reload;
+    struct log log; /* what outlives configurations logs here */
     struct engine *engine;
-    struct tenants *tenants;
     struct watcher *watcher;
-    struct thread threads[MAX_THREADS];
-    uint32_t n_threads;
+    struct listeners *listeners;
+    struct node node;
+    struct worker like;
+    struct setup *setup, *old; /* in use; replaced, newest first */
+    struct lane_sets lanes;
+    struct loop *loops[NODE_MAX_THREADS];
+    uint32_t n_lanes;
 };
 
-static void handle(void *ctx, const struct http_request *q, struct http_reply *r) {
-    struct thread *t = ctx;
-    if (q->is_grpc)
-        ext_authz_handle(&t->door, q, r);
-    else
-        rest_handle(&t->door, q, r);
+static uint32_t cores(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (uint32_t)n : 1;
 }
 
-static void between_requests(void *ctx) {
-    struct thread *t = ctx;
-    tenants_quiescent(t->worker.tenants, t->worker.number);
-}
+static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static void *serve(void *ctx) {
-    struct thread *t = ctx;
-    tenants_online(t->worker.tenants, t->worker.number);
-    server_run(t->server);
-    tenants_offline(t->worker.tenants, t->worker.number);
-    return NULL;
-}
+/* ---- starting ---- */
 
-static enum err listen_on(struct edge *e, struct thread *t, const char *address, const char *door) {
-    const char *why = "";
-    int port = 0;
-    if (!address || (strncmp(address, "unix:", 5) == 0 && t != e->threads)) return OK;
-    bool ask = t == e->threads && !e->options->share_ports;
-    enum err err = ask ? server_address_free(address, &why) : OK;
-    if (!err) err = server_listen(t->server, address, &port, &why);
-    if (err)
-        log_line(&e->options->log, LOG_ERROR, "cannot listen", "door", door, "address", address,
-                 "reason", why, NULL);
-    else if (t == e->threads)
-        log_line(&e->options->log, LOG_INFO, "listening", "door", door, "address", address, NULL);
-    return err;
-}
-
-static enum err thread_start(struct edge *e, uint32_t i) {
-    struct thread *t = &e->threads[i];
-    const struct edge_options *o = e->options;
-    t->worker = (struct worker){.tenants = e->tenants,
-                                .limits = o->limits,
-                                .log = &o->log,
-                                .number = i,
-                                .fresh_instances = o->fresh_instances};
-    t->door = (struct door){&t->worker, str_of(o->tenant_header), str_of(o->authz_path)};
-    arena_init(&t->worker.arena, REQUEST_ARENA_BYTES);
-    buf_init(&t->worker.input, INPUT_BYTES);
-    if (getrandom(t->worker.random, sizeof t->worker.random, 0) != sizeof t->worker.random)
-        return ERR_IO;
-    struct server_options options = {
-        .handler = handle, .handler_ctx = t, .on_iteration = between_requests, .iteration_ctx = t};
-    enum err err = instances_new(e->engine, LIVE_INSTANCES, &t->worker.pool);
-    if (!err) err = server_new(&options, &t->server);
-    if (!err) err = listen_on(e, t, o->rest_address, "rest");
-    if (!err) err = listen_on(e, t, o->grpc_address, "grpc");
-    if (err) return err;
-    if (pthread_create(&t->id, NULL, serve, t)) return ERR_MEMORY;
-    t->started = true;
+static enum err name_node(struct node *n) {
+    uint8_t b[16];
+    struct timespec now;
+    if (getrandom(b, sizeof b, 0) != sizeof b) return ERR_IO;
+    b[6] = (b[6] & 15) | 0x40;
+    b[8] = (b[8] & 63) | 0x80;
+    for (int i = 0, at = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) n->id[at++] = '-';
+        snprintf(n->id + at, sizeof n->id - (size_t)at, "%02x", b[i]);
+        at += 2;
+    }
+    if (gethostname(n->host_name, sizeof n->host_name - 1)) n->host_name[0] = 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+    n->started_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     return OK;
 }
 
-static void threads_stop(struct edge *e) {
-    for (uint32_t i = 0; i < e->n_threads; i++) {
-        struct thread *t = &e->threads[i];
-        if (t->started) {
-            server_stop(t->server);
-            pthread_join(t->id, NULL);
+static struct tenant_limits limits_of(const void *ctx, struct str id, struct tenant_limits own) {
+    return edge_config_limits(ctx, id, own);
+}
+
+static enum err start_lanes(struct edge *e, const struct worker_group *group, unsigned *number) {
+    const struct edge_config *c = &e->setup->config;
+    uint32_t wanted = group            ? (group->processes ? group->processes : 1)
+                      : c->lane_threads ? c->lane_threads
+                                        : cores() + 1; /* a tenant may have all but one */
+    struct lanes_options o = {.name = group ? group->name.ptr : NULL,
+                              .threads = at_most(wanted, MAX_LANES),
+                              .max_waiting = c->queue_requests,
+                              .first_number = *number,
+                              .group = group,
+                              .like = &e->like,
+                              .engine = e->engine,
+                              .live_instances = LANE_INSTANCES,
+                              .setup = e->setup,
+                              .counts = group ? NULL : &e->node.lanes};
+    if (o.first_number + o.threads > TENANTS_MAX_READERS) return ERR_LIMIT;
+    *number += o.threads;
+    enum err err = lanes_new(&o, &e->lanes.items[e->lanes.n]);
+    if (!err) e->lanes.n++;
+    return err;
+}
+
+static enum err start_all_lanes(struct edge *e) {
+    const struct edge_config *c = &e->setup->config;
+    unsigned number = NODE_MAX_THREADS; /* behind the loops' */
+    e->lanes.items = calloc(1 + c->groups.n, sizeof(struct lanes *));
+    enum err err = e->lanes.items ? start_lanes(e, NULL, &number) : ERR_MEMORY;
+    for (uint32_t i = 0; !err && i < c->groups.n; i++) err = start_lanes(e, &c->groups.items[i], &number);
+    return err;
+}
+
+static enum err listen_all(struct edge *e, uint32_t i, struct listener_changes *changes) {
+    const char *why = "";
+    enum err err = OK;
+    listeners_for_loop(changes, loop_server(e->loops[0]), i == 0);
+    for (uint32_t k = 0; !err && k < changes->n; k++) {
+        const struct listen_options *o = &changes->items[k].options;
+        const struct edge_listener *listener = o->ctx;
+        char name[128];
+        snprintf(name, sizeof name, "%.*s", STR_FMT(listener->name));
+        err = server_listen(loop_server(e->loops[i]), o, NULL, &why);
+        if (err)
+            log_line(&e->log, LOG_ERROR, "cannot listen", "door", name, "address", o->address, "reason", why, NULL);
+        else if (i == 0)
+            log_line(&e->log, LOG_INFO, "listening", "door", name, "address", o->address, NULL);
+    }
+    return err;
+}
+
+static enum err start_loops(struct edge *e) {
+    const struct edge_config *c = &e->setup->config;
+    struct listener_changes changes;
+    char why[WHY_BYTES] = "";
+    uint32_t n = at_most(c->threads ? c->threads : cores(), NODE_MAX_THREADS);
+    enum err err = listeners_plan(e->listeners, c, !c->share_ports, &changes, why, sizeof why);
+    if (err) {
+        log_line(&e->log, LOG_ERROR, "cannot listen", "reason", why, NULL);
+        return err;
+    }
+    for (uint32_t i = 0; !err && i < n; i++) {
+        struct loop_options o = {.like = &e->like, .engine = e->engine,
+                                 .live_instances = c->live_instances ? c->live_instances : LIVE_INSTANCES,
+                                 .number = i, .setup = e->setup, .lanes = &e->lanes, .node = &e->node};
+        if (!(err = loop_new(&o, &e->loops[i]))) e->node.n_loops++;
+        if (!err) err = listen_all(e, i, &changes);
+    }
+    listeners_settle(e->listeners, &changes, !err);
+    for (uint32_t i = 0; !err && i < n; i++) err = loop_start(e->loops[i]);
+    return err;
+}
+
+static void log_ready(struct edge *e, uint32_t loaded, uint32_t refused) {
+    char n[3][16];
+    snprintf(n[0], 16, "%u", loaded);
+    snprintf(n[1], 16, "%u", refused);
+    snprintf(n[2], 16, "%u", e->node.n_loops);
+    log_line(&e->log, LOG_INFO, "ready", "tenants", n[0], "refused", n[1], "threads", n[2], NULL);
+}
+
+static enum err start(struct edge *e, const struct edge_config *config) {
+    uint32_t loaded = 0, refused = 0;
+    char why[WHY_BYTES] = "";
+    struct engine_options engine = {.cache_dir = config->cache_dir, .log = &e->log, .tick_us = TICK_US,
+                                    .one_thread_compile = true};
+    enum err err = name_node(&e->node);
+    if (!err && (err = setup_new(config, &e->setup, why, sizeof why)) && why[0])
+        log_line(&e->log, LOG_ERROR, "configuration refused", "reason", why, NULL);
+    if (!err) err = engine_new(&engine, &e->engine);
+    if (!err) err = tenants_new(&e->node.tenants);
+    if (!err) err = listeners_new(&e->listeners);
+    if (err) return err;
+    const struct edge_config *c = &e->setup->config;
+    tenants_resolve(e->node.tenants, (struct limits_source){c, limits_of});
+    e->like = (struct worker){.tenants = e->node.tenants, .config = c, .log = &e->log, .node = &e->node};
+    e->like.arena.max_bytes = REQUEST_ARENA_BYTES;
+    e->like.input.max = INPUT_BYTES;
+    struct watcher_options w = {.config = c, .engine = e->engine, .tenants = e->node.tenants, .log = &e->log};
+    if ((err = watcher_new(&w, &e->watcher))) return err;
+    watcher_scan(e->watcher, &loaded, &refused);
+    atomic_store(&e->node.scanned, true);
+    if (!err) err = start_all_lanes(e);
+    if (!err) err = start_loops(e);
+    if (!err) log_ready(e, loaded, refused);
+    return err;
+}
+
+/* ---- changing ---- */
+
+/* Configurations that no thread looks at any more. */
+static void free_old(struct edge *e) {
+    for (struct setup **at = &e->old; *at;) {
+        struct setup *s = *at;
+        if (atomic_load(&s->users)) {
+            at = &s->next;
+            continue;
         }
-        if (t->server) server_free(t->server);
-        if (t->worker.pool) instances_free(t->worker.pool);
-        buf_deinit(&t->worker.input);
-        arena_deinit(&t->worker.arena);
+        *at = s->next;
+        setup_free(s);
     }
 }
 
-/* Scans the folder now and then until a signal comes. */
+static void log_problems(struct edge *e, const struct diag_list *diags) {
+    for (uint32_t i = 0; i < diags->n; i++) {
+        const struct diag *d = &diags->items[i];
+        char where[512], what[512];
+        snprintf(where, sizeof where, "%.*s:%u:%u", STR_FMT(d->loc.file), d->loc.row, d->loc.col);
+        snprintf(what, sizeof what, "%.*s", STR_FMT(d->message));
+        log_line(&e->log, LOG_ERROR, "configuration refused", "file", where, "reason", what, "serving",
+                 "the configuration before", NULL);
+    }
+}
+
+static void refuse_reload(struct edge *e, const char *why) {
+    log_line(&e->log, LOG_ERROR, "configuration refused", "reason", why, "serving", "the configuration before", NULL);
+}
+
+/* Identifiers for all threads, or none of them. */
+static enum err make_identifiers(const struct setup *s, struct identifier **ids, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        enum err err = identifier_new(&s->config, s->keys, &ids[i]);
+        if (!err) continue;
+        while (i--) identifier_free(ids[i]);
+        return err;
+    }
+    return OK;
+}
+
+static uint32_t thread_count(const struct edge *e) {
+    uint32_t n = e->node.n_loops;
+    for (uint32_t i = 0; i < e->lanes.n; i++) n += lanes_threads(e->lanes.items[i]);
+    return n;
+}
+
+/* Everything that can fail has been made: from here on the new configuration holds. Limits first, so that no thread
+ * admits a tenant whose limits are the old ones under the new rules. */
+static void apply(struct edge *e, struct setup *s, struct identifier **ids, struct listener_changes *changes) {
+    tenants_resolve(e->node.tenants, (struct limits_source){&s->config, limits_of});
+    watcher_configure(e->watcher, &s->config);
+    e->log.level = s->config.log.level;
+    for (uint32_t i = 0; i < e->node.n_loops; i++) {
+        listeners_for_loop(changes, loop_server(e->loops[0]), i == 0);
+        setup_use(s);
+        struct loop_change change = {.setup = s, .identifier = *ids++, .listeners = changes->items,
+                                     .n_listeners = changes->n, .log = &e->log};
+        loop_apply(e->loops[i], &change);
+    }
+    for (uint32_t i = 0; i < e->lanes.n; i++) {
+        lanes_configure(e->lanes.items[i], s, ids);
+        ids += lanes_threads(e->lanes.items[i]);
+    }
+    e->setup->next = e->old;
+    e->old = e->setup;
+    e->setup = s;
+}
+
+static enum err prepare(struct edge *e, struct setup *s, struct listener_changes *changes, char *why,
+                        size_t why_bytes) {
+    struct diag_list diags;
+    diag_list_init(&diags, &s->arena);
+    enum err err = e->reload->read(e->reload->ctx, &s->config, &diags);
+    if (err) {
+        log_problems(e, &diags);
+        if (!diags.n) snprintf(why, why_bytes, "%s", err_meaning(err));
+        return err;
+    }
+    if ((err = setup_complete(s, why, why_bytes))) return err;
+    key_sets_inherit(s->keys, e->setup->keys);
+    return listeners_plan(e->listeners, &s->config, !s->config.share_ports, changes, why, why_bytes);
+}
+
+static void reload(struct edge *e) {
+    struct setup *s = NULL;
+    struct listener_changes changes = {0};
+    char why[WHY_BYTES] = "";
+    uint32_t n = thread_count(e);
+    struct identifier **ids = calloc(n, sizeof(struct identifier *));
+    if (!e->reload || !e->reload->read) {
+        refuse_reload(e, "there is no file to read again");
+        free(ids);
+        return;
+    }
+    enum err err = ids ? setup_begin(&s) : ERR_MEMORY;
+    if (!err) err = prepare(e, s, &changes, why, sizeof why);
+    if (!err && (err = make_identifiers(s, ids, n))) listeners_settle(e->listeners, &changes, false);
+    if (err) {
+        if (why[0] || !s) refuse_reload(e, why[0] ? why : err_meaning(err));
+        if (s) setup_free(s);
+        atomic_fetch_add(&e->node.reloads_refused, 1);
+        free(ids);
+        return;
+    }
+    struct buf fixed;
+    buf_init(&fixed, 4096);
+    setup_keep_fixed(&s->config, &e->setup->config, &fixed);
+    apply(e, s, ids, &changes);
+    listeners_settle(e->listeners, &changes, true);
+    buf_byte(&fixed, 0);
+    if (fixed.len > 1)
+        log_line(&e->log, LOG_WARN, "settings that wait for a new start", "keys", (const char *)fixed.ptr, NULL);
+    log_line(&e->log, LOG_INFO, "configuration read again", NULL);
+    atomic_fetch_add(&e->node.reloads, 1);
+    buf_deinit(&fixed);
+    free(ids);
+}
+
+/* ---- running and stopping ---- */
+
+/* Looks at the folder now and then, and at signals, until one says stop. */
 static void watch(struct edge *e, int signals) {
-    uint32_t poll_ms = e->options->poll_ms ? e->options->poll_ms : DEFAULT_POLL_MS;
     struct pollfd fd = {.fd = signals, .events = POLLIN};
-    while (poll(&fd, 1, (int)poll_ms) <= 0) watcher_scan(e->watcher, NULL, NULL);
-    log_line(&e->options->log, LOG_INFO, "stopping", NULL);
+    for (;;) {
+        uint64_t poll_ms = e->setup->config.poll_us / 1000;
+        struct signalfd_siginfo signal;
+        if (poll(&fd, 1, poll_ms ? (int)at_most((uint32_t)poll_ms, 1 << 30) : 1) <= 0) {
+            watcher_scan(e->watcher, NULL, NULL);
+            free_old(e);
+        } else if (read(signals, &signal, sizeof signal) == sizeof signal) {
+            if (signal.ssi_signo != SIGHUP) break;
+            reload(e);
+        }
+    }
+    log_line(&e->log, LOG_INFO, "stopping", NULL);
 }
 
 static int block_signals(void) {
@@ -126,47 +316,43 @@ static int block_signals(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL)) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static enum err start(struct edge *e) {
-    const struct edge_options *o = e->options;
-    uint32_t loaded = 0, refused = 0;
-    char n[3][16];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    struct engine_options engine = {.cache_dir = o->cache_dir, .log = &o->log};
-    enum err err = engine_new(&engine, &e->engine);
-    if (!err) err = tenants_new(&e->tenants);
-    if (err) return err;
-    struct watcher_options w = {
-        .directory = o->directory, .engine = e->engine, .tenants = e->tenants, .log = &o->log};
-    if ((err = watcher_new(&w, &e->watcher))) return err;
-    watcher_scan(e->watcher, &loaded, &refused);
-    uint32_t threads = o->threads ? o->threads : (uint32_t)(cores > 0 ? cores : 1);
-    for (e->n_threads = 0; e->n_threads < threads && e->n_threads < MAX_THREADS;)
-        if ((err = thread_start(e, e->n_threads++))) return err;
-    snprintf(n[0], 16, "%u", loaded);
-    snprintf(n[1], 16, "%u", refused);
-    snprintf(n[2], 16, "%u", e->n_threads);
-    log_line(&o->log, LOG_INFO, "ready", "tenants", n[0], "refused", n[1], "threads", n[2], NULL);
-    return OK;
+/* Loops end when their requests are answered, which lanes do; then lanes; then what they gave back last. */
+static void stop(struct edge *e) {
+    for (uint32_t i = 0; i < e->node.n_loops; i++) loop_stop(e->loops[i]);
+    for (uint32_t i = 0; i < e->node.n_loops; i++) loop_join(e->loops[i]);
+    for (uint32_t i = 0; i < e->lanes.n; i++) lanes_stop(e->lanes.items[i]);
+    for (uint32_t i = 0; i < e->node.n_loops; i++) loop_free(e->loops[i]);
+    for (uint32_t i = 0; i < e->lanes.n; i++) lanes_free(e->lanes.items[i]);
+    free(e->lanes.items);
+    if (e->watcher) watcher_free(e->watcher);
+    if (e->node.tenants) tenants_free(e->node.tenants);
+    if (e->engine) engine_free(e->engine);
+    listeners_free(e->listeners);
+    if (e->setup) {
+        e->setup->next = e->old;
+        e->old = e->setup;
+        free_old(e);
+    }
 }
 
-enum err edge_run(const struct edge_options *options) {
-    struct edge *e = calloc(1, sizeof *e);
-    if (!e) return ERR_MEMORY;
-    e->options = options;
+enum err edge_run(const struct edge_config *config, const struct edge_reload *reload) {
+    struct edge *e = NULL;
+    if (posix_memalign((void **)&e, 64, sizeof *e)) return ERR_MEMORY;
+    memset((void *)e, 0, sizeof *e);
+    e->reload = reload;
+    e->log = config->log;
     int signals = block_signals();
-    enum err err = signals < 0 ? ERR_IO : start(e);
+    enum err err = signals < 0 ? ERR_IO : start(e, config);
     if (!err)
         watch(e, signals);
     else
-        log_line(&options->log, LOG_ERROR, "cannot start", "reason", err_meaning(err), NULL);
-    threads_stop(e);
-    if (e->watcher) watcher_free(e->watcher);
-    if (e->tenants) tenants_free(e->tenants);
-    if (e->engine) engine_free(e->engine);
+        log_line(&e->log, LOG_ERROR, "cannot start", "reason", err_meaning(err), NULL);
+    stop(e);
     if (signals >= 0) close(signals);
     free(e);
     return err;

@@ -1,176 +1,228 @@
-/* OPA's REST API as far as the first edge has it: data, health, metrics.
- * in: HTTP requests. out: OPA's bodies, byte for byte. owns: nothing. */
-#include "edge/doors.h"
-#include "edge/rest_input.h"
+/* The REST door: which route a request takes, by OPA's table and Go's manners (redirects, 405, 404).
+ * in: HTTP requests. out: replies. owns: nothing. */
+#include "edge/rest.h"
 
-enum { MESSAGE_BYTES = 64 << 10 };
+enum method { GET = 1, HEAD = 2, POST = 4, PUT = 8, PATCH = 16, DELETE = 32, OTHER = 64 };
 
-/* An error body as Go prints it: indented, with <, > and & escaped. */
-static void error(struct http_reply *r, int status, const char *code, const char *message) {
-    struct buf text;
-    r->status = status;
-    r->content_type = "application/json";
-    buf_init(&text, MESSAGE_BYTES);
-    json_print_string(str_of(message), &text);
-    buf_clear(r->body);
-    buf_printf(r->body, "{\n  \"code\": \"%s\",\n  \"message\": ", code);
-    if (text.err)
-        buf_cstr(r->body, "\"\"");
-    else
-        json_escape_html(buf_view(&text), r->body);
-    buf_cstr(r->body, "\n}\n");
-    buf_deinit(&text);
+enum { KEEP_BYTES = 1 << 20 };
+
+typedef enum door_outcome handler(struct rest_call *c);
+
+/* A path, and what may be done with it and with what lies below it. */
+struct place {
+    struct str path;
+    uint32_t door;
+    bool below;          /* the place goes on below its path */
+    bool needs_tenant;
+    bool slash_redirect; /* a slash at the end is taken off by a redirect */
+    const char *allow;   /* of a refusal in Go's form; NULL: a bare 405 */
+    struct {
+        unsigned methods;
+        bool at, below; /* the path itself; what is below it */
+        handler *run;
+    } handlers[3];
+};
+
+#define PATH(literal) {literal, sizeof(literal) - 1}
+
+static const struct place places[] = {
+    {PATH("/v1/data"), DOOR_REST, true, true, true, NULL,
+     {{GET | POST, true, true, rest_v1_data}, {PUT | PATCH, true, true, rest_v1_write},
+      {DELETE, false, true, rest_v1_write}}},
+    {PATH("/v1/batch/data"), DOOR_REST, true, true, true, "POST", {{POST, true, true, rest_batch}}},
+    {PATH("/v0/data"), DOOR_REST, true, true, true, NULL, {{POST, true, true, rest_v0_data}}},
+    {PATH("/health"), DOOR_HEALTH, true, false, true, "GET, HEAD",
+     {{GET, true, false, rest_health}, {GET, false, true, rest_health_rule}}},
+    {PATH("/metrics"), DOOR_METRICS, false, false, false, "GET, HEAD", {{GET | HEAD, true, false, rest_metrics}}},
+    {PATH("/v1/status"), DOOR_STATUS, false, false, false, "GET, HEAD", {{GET, true, false, rest_status}}},
+    {PATH("/v1/config"), DOOR_STATUS, false, false, false, "GET, HEAD", {{GET, true, false, rest_config}}},
+    {PATH("/v1/policies"), DOOR_REST, true, true, true, NULL,
+     {{GET, true, true, rest_policies}, {PUT | DELETE, false, true, rest_policies}}},
+    {PATH("/v1/query"), DOOR_REST, true, true, true, NULL, {{GET | POST, true, false, rest_query_api}}},
+    {PATH("/v1/compile"), DOOR_REST, true, true, false, "GET, HEAD, POST", {{GET | POST, true, true, rest_query_api}}},
+    {PATH("/"), DOOR_REST, false, true, false, "GET, HEAD, POST",
+     {{POST, true, false, rest_root}, {GET, true, false, rest_index}}},
+};
+
+static enum method method_of(struct str m) {
+    static const struct {
+        struct str name;
+        enum method method;
+    } names[] = {{PATH("POST"), POST}, {PATH("GET"), GET},     {PATH("HEAD"), HEAD},
+                 {PATH("PUT"), PUT},   {PATH("PATCH"), PATCH}, {PATH("DELETE"), DELETE}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_eq(m, names[i].name)) return names[i].method;
+    return OTHER;
 }
 
-static void plain_text(struct http_reply *r, int status, const char *text) {
-    r->status = status;
-    r->content_type = "text/plain; charset=utf-8";
-    r->extra[r->n_extra++] = (struct http_header){STR("X-Content-Type-Options"), STR("nosniff")};
-    buf_cstr(r->body, text);
-}
-
-static const char malformed[] = "body contains malformed input document: ";
-
-static void bad_body(struct door *d, struct http_reply *r, const char *why) {
-    char *text = arena_printf(&d->worker->arena, NULL, "%s%s", malformed, why);
-    error(r, 400, "invalid_parameter", text ? text : malformed);
-}
-
-static void value_reply(const struct decision *d, bool has_input, struct http_reply *r) {
-    r->status = 200;
-    r->content_type = "application/json";
-    buf_byte(r->body, '{');
-    if (d->kind == DECISION_VALUE) {
-        buf_cstr(r->body, "\"result\":");
-        json_escape_html(d->json, r->body);
+static const struct place *find_place(struct str path) {
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const struct place *p = &places[i];
+        if (!str_starts(path, p->path)) continue;
+        if (path.len == p->path.len || (p->below && path.ptr[p->path.len] == '/')) return p;
     }
-    if (!has_input) {
-        if (d->kind == DECISION_VALUE) buf_byte(r->body, ',');
-        buf_cstr(r->body, "\"warning\":{\"code\":\"api_usage_warning\",\"message\":\"'input' key "
-                          "missing from the request\"}");
-    }
-    buf_cstr(r->body, "}\n");
+    return NULL;
 }
 
-static void no_tenant(struct door *d, bool named, struct http_reply *r) {
-    if (named) {
-        error(r, 404, "resource_not_found", "unknown tenant");
-        return;
-    }
-    char *text =
-        arena_printf(&d->worker->arena, NULL, "the tenant is missing: send it in the header %.*s",
-                     STR_FMT(d->tenant_header));
-    error(r, 400, "invalid_parameter", text ? text : "the tenant is missing");
+/* ---- Paths that are not clean ---- */
+
+static bool maybe_unclean(struct str path) {
+    for (size_t i = 0; i + 1 < path.len; i++)
+        if (path.ptr[i] == '/' && (path.ptr[i + 1] == '/' || path.ptr[i + 1] == '.')) return true;
+    return path.len == 0 || path.ptr[0] != '/';
 }
 
-static void failure_reply(struct door *d, const struct decision *decision, struct http_reply *r) {
-    if (decision->err == ERR_INPUT)
-        bad_body(d, r, decision_reason(decision));
-    else
-        error(r, 500, "internal_error", decision_reason(decision));
-}
-
-/* A part of a document whose other part is an entrypoint may well have a value, which this node
- * does not know. */
-static void no_entrypoint(struct door *d, struct str path, const struct decision *decision,
-                          bool has_input, struct http_reply *r) {
-    if (!decision->above_entrypoint) {
-        value_reply(decision, has_input, r);
-        return;
-    }
-    char *text = arena_printf(
-        &d->worker->arena, NULL,
-        "data/%.*s is no entrypoint of the tenant's module: only entrypoints, and what lies "
-        "below them, can be asked for",
-        STR_FMT(path));
-    error(r, 400, "invalid_parameter", text ? text : "no entrypoint");
-}
-
-static void decision_reply(struct door *d, struct str path, const struct decision *decision,
-                           struct str tenant, bool has_input, struct http_reply *r) {
-    switch (decision->kind) {
-    case DECISION_VALUE:
-    case DECISION_UNDEFINED: value_reply(decision, has_input, r); return;
-    case DECISION_NO_ENTRYPOINT: no_entrypoint(d, path, decision, has_input, r); return;
-    case DECISION_FAILED: failure_reply(d, decision, r); return;
-    case DECISION_NO_TENANT: no_tenant(d, tenant.ptr != NULL, r); return;
-    }
-}
-
-static size_t slashes(struct str s) {
+/* Without empty steps, "." and ".."; a slash at the end stays. Never leads above the root. */
+static struct str clean(struct arena *a, struct str path) {
+    char *out = arena_alloc(a, path.len + 2);
     size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) n += s.ptr[i] == '/';
-    return n;
-}
-
-static void data(struct door *d, struct str path, const struct http_request *q,
-                 struct http_reply *r) {
-    struct worker *w = d->worker;
-    struct str tenant = http_header_get(q, d->tenant_header), input;
-    struct decision decision;
-    const char *why = NULL;
-    char *decoded = arena_alloc(&w->arena, path.len + 1);
-    long n = decoded ? http_percent_decode(path, false, decoded) : -1;
-    if (n < 0) {
-        r->status = 400;
-        r->content_type = "text/plain; charset=utf-8";
-        buf_cstr(r->body, "400 Bad Request");
-        return;
+    if (!out) return (struct str){NULL, 0};
+    for (size_t i = 0; i < path.len;) {
+        const char *slash = memchr(path.ptr + i, '/', path.len - i);
+        size_t len = slash ? (size_t)(slash - path.ptr) - i : path.len - i;
+        struct str step = {path.ptr + i, len};
+        i += len + 1;
+        if (len == 0 || str_is(step, ".")) continue;
+        if (str_is(step, "..")) {
+            while (n && out[--n] != '/') {}
+            continue;
+        }
+        out[n++] = '/';
+        memcpy(out + n, step.ptr, len);
+        n += len;
     }
-    struct str wanted = n ? (struct str){decoded, (size_t)n} : STR("/");
-    if (n && slashes(wanted) > slashes(path))
-        wanted = path; /* a slash inside a name: no entrypoint has one */
-    bool checked = !rest_input_plain(q->body, &input);
-    if (checked && (why = rest_input(&w->arena, q->body, &input))) {
-        bad_body(d, r, why);
-        return;
+    if (n == 0 || path.ptr[path.len - 1] == '/') out[n++] = '/';
+    return (struct str){out, n};
+}
+
+/* What a path rule took off the path's start. */
+static struct str prefix_of(const struct rest_call *c) {
+    return str_head(c->q->path, c->q->path.len > c->path.len ? c->q->path.len - c->path.len : 0);
+}
+
+/* The same below the path rule's prefix, so that no redirect leads to another tenant. */
+static struct str behind_prefix(struct rest_call *c, struct str path) {
+    struct str prefix = prefix_of(c);
+    char *whole = arena_alloc(&c->w->arena, prefix.len + path.len);
+    if (!whole) return (struct str){"/", 1};
+    if (prefix.len) memcpy(whole, prefix.ptr, prefix.len);
+    memcpy(whole + prefix.len, path.ptr, path.len);
+    return (struct str){whole, prefix.len + path.len};
+}
+
+static bool redirect_to_clean(struct rest_call *c) {
+    if (!maybe_unclean(c->path)) return false;
+    struct str to = clean(&c->w->arena, c->path);
+    if (!to.ptr || str_eq(to, c->path)) return false;
+    rest_redirect(c, 307, behind_prefix(c, to), true);
+    return true;
+}
+
+static bool redirect_slash(struct rest_call *c, const struct place *p) {
+    if (!p->slash_redirect || c->path.ptr[c->path.len - 1] != '/') return false;
+    rest_redirect(c, 301, behind_prefix(c, str_head(c->path, c->path.len - 1)), false);
+    return true;
+}
+
+/* ---- The way of a call ---- */
+
+static struct str own_header(const void *ctx, struct str name) { return http_header_get(ctx, name); }
+
+static void find_tenant(struct rest_call *c) {
+    const struct subject s = {.call = c->q,
+                              .host = http_header_get(c->q, STR("host")),
+                              .path = c->q->path,
+                              .ctx = c->q,
+                              .header = own_header};
+    c->identity = identify(c->w->identifier, &s, &c->w->arena, &c->who);
+    if (c->who.path.ptr) c->path = c->who.path;
+    if (c->path.len == 0) c->path = STR("/");
+}
+
+/* Health and metrics are the node's own: asked for often, of no tenant. */
+static bool is_nodes_own(struct str path) { return str_is(path, "/health") || str_is(path, "/metrics"); }
+
+static void begin(struct rest_call *c) {
+    const struct edge_listener *l = c->q->listener;
+    arena_reset(&c->w->arena);
+    c->doors = l->doors;
+    c->path = c->q->path;
+    c->identity = IDENTITY_NONE;
+    if (!is_nodes_own(c->path)) find_tenant(c);
+    if (c->q->query.len) rest_query(&c->w->arena, c->q->query, &c->params);
+}
+
+static enum door_outcome run(struct rest_call *c, const struct place *p, enum method m) {
+    bool at = c->path.len == p->path.len;
+    if (m == HEAD && !(p->handlers[0].methods & HEAD)) {
+        rest_wrong_method(c, NULL);
+        return DOOR_ANSWERED;
     }
-    decide(w, tenant, wanted, input, &decision);
-    /* Only a module that ran has read the input; a plain body that failed is read again for OPA's
-     * words. */
-    bool unread = decision.kind == DECISION_NO_TENANT || decision.kind == DECISION_NO_ENTRYPOINT;
-    if (!checked && (unread || decision.err == ERR_INPUT))
-        why = rest_input(&w->arena, q->body, &input);
-    if (why)
-        bad_body(d, r, why);
-    else
-        decision_reply(d, wanted, &decision, tenant, input.ptr != NULL, r);
-}
-
-static struct tenant_metrics *metrics_at(void *ctx, uint32_t i, struct str *id) {
-    const struct tenant_entry *e = tenants_at(ctx, i);
-    if (!e) return NULL;
-    *id = str_of(e->tenant->id);
-    return &e->tenant->metrics;
-}
-
-static void metrics(struct door *d, struct http_reply *r) {
-    struct metrics_source source = {d->worker->tenants, metrics_at};
-    r->status = 200;
-    r->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    metrics_print(&source, r->body);
-}
-
-void rest_handle(struct door *d, const struct http_request *q, struct http_reply *r) {
-    bool get = str_is(q->method, "GET") || str_is(q->method, "HEAD"),
-         post = str_is(q->method, "POST");
-    bool is_health = str_is(q->path, "/health"), is_metrics = str_is(q->path, "/metrics");
-    bool is_data = str_starts(q->path, STR("/v1/data/")) || str_is(q->path, "/v1/data");
-    arena_reset(&d->worker->arena);
-    if (is_data && post) {
-        data(d, str_from(q->path, q->path.len > 8 ? 9 : 8), q, r);
-    } else if (is_data) {
-        r->status = 405;
-    } else if (is_health && get) {
-        r->status = 200;
-        r->content_type = "application/json";
-        buf_cstr(r->body, "{}\n");
-    } else if (is_metrics && get) {
-        metrics(d, r);
-    } else if (is_health || is_metrics) {
-        r->extra[r->n_extra++] = (struct http_header){STR("Allow"), STR("GET, HEAD")};
-        plain_text(r, 405, "Method Not Allowed\n");
-    } else {
-        plain_text(r, 404, "404 page not found\n");
+    for (size_t i = 0; i < sizeof p->handlers / sizeof *p->handlers; i++) {
+        if (!(p->handlers[i].methods & m) || !(at ? p->handlers[i].at : p->handlers[i].below)) continue;
+        if (redirect_slash(c, p)) return DOOR_ANSWERED;
+        if (p->needs_tenant && c->identity != IDENTITY_FOUND) {
+            rest_no_tenant(c);
+            return DOOR_ANSWERED;
+        }
+        c->rest = at ? STR("") : str_from(c->path, p->path.len + 1);
+        return p->handlers[i].run(c);
     }
+    if (p->allow || !redirect_slash(c, p)) rest_wrong_method(c, p->allow);
+    return DOOR_ANSWERED;
+}
+
+/* OPA's middleware looks at the path's start only. */
+static bool may_compress(const struct rest_call *c, enum method m) {
+    struct str data = STR("/data"), head = str_head(c->path, 8);
+    if (str_starts(c->path, STR("/v1/batch/data"))) return m == POST;
+    if (str_starts(c->path, STR("/v1/compile"))) return m == POST;
+    return (m == POST || m == GET) && head.len == 8 && str_ends(head, data) &&
+           (str_starts(head, STR("/v1")) || str_starts(head, STR("/v0")));
+}
+
+/* A large document or body is rare: its room is given back. */
+static void give_back(struct buf *b) {
+    size_t max = b->max;
+    if (b->cap <= KEEP_BYTES) return;
+    buf_deinit(b);
+    buf_init(b, max);
+}
+
+static enum door_outcome answer(struct rest_call *c, enum method m) {
+    begin(c);
+    bool compress = may_compress(c, m);
+    if (compress) rest_header(c, STR("Vary"), STR("Accept-Encoding"));
+    if (redirect_to_clean(c)) return DOOR_ANSWERED;
+    const struct place *p = find_place(c->path);
+    if (!p || !(p->door & c->doors)) {
+        rest_plain(c, 404, "404 page not found\n");
+        return DOOR_ANSWERED;
+    }
+    if (run(c, p, m) == DOOR_LATER) return DOOR_LATER;
+    if (c->compact) rest_finish(c);
+    if (compress) rest_compress(c);
+    return DOOR_ANSWERED;
+}
+
+enum door_outcome rest_handle(struct worker *w, const struct http_request *q, struct http_reply *r) {
+    struct rest_call c = {.w = w, .q = q, .r = r};
+    enum door_outcome outcome = answer(&c, method_of(q->method));
+    give_back(&w->input);
+    return outcome;
+}
+
+struct str rest_tenant(struct worker *w, const struct http_request *q) {
+    struct rest_call c = {.w = w, .q = q};
+    arena_reset(&w->arena);
+    c.path = q->path;
+    if (is_nodes_own(c.path)) return (struct str){NULL, 0};
+    find_tenant(&c);
+    return rest_tenant_of(&c);
+}
+
+void rest_refuse(struct worker *w, const struct http_request *q, enum err e, struct http_reply *r) {
+    struct rest_call c = {.w = w, .q = q, .r = r};
+    struct decision d = {.kind = DECISION_FAILED, .err = e};
+    rest_failure(&c, &d);
 }

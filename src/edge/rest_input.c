@@ -3,6 +3,9 @@
  * nothing. */
 #include "edge/rest_input.h"
 #include "base/utf8.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { MAX_DEPTH = 10000, MESSAGE_BYTES = 160 };
 
@@ -221,6 +224,24 @@ static bool body_object(struct arena *a, struct scan *s, struct str *input) {
     return true;
 }
 
+const char *rest_kind(struct str text) {
+    switch (text.len ? *text.ptr : 0) {
+    case '[': return "array";
+    case '{': return "object";
+    case '"': return "string";
+    case 't':
+    case 'f': return "bool";
+    case 'n': return "null";
+    default: return "number";
+    }
+}
+
+static const char *no_object(struct arena *a, char first, const char *type) {
+    const char *text = arena_printf(a, NULL, "json: cannot unmarshal %s into Go value of type %s",
+                                    rest_kind((struct str){&first, 1}), type);
+    return text ? text : "json: cannot unmarshal";
+}
+
 const char *rest_input(struct arena *a, struct str body, struct str *input) {
     struct scan s = {.at = body.ptr, .end = body.ptr + body.len, .depth = 1};
     *input = (struct str){NULL, 0};
@@ -230,35 +251,164 @@ const char *rest_input(struct arena *a, struct str body, struct str *input) {
     if (c == '{') return body_object(a, &s, input) ? NULL : explain(a, &s);
     s.depth = 0;
     if (!value(&s)) return explain(a, &s);
-    switch (c) {
-    case 'n': return NULL;
-    case '[': return "json: cannot unmarshal array into Go value of type types.alias";
-    case '"': return "json: cannot unmarshal string into Go value of type types.alias";
-    case 't':
-    case 'f': return "json: cannot unmarshal bool into Go value of type types.alias";
-    default: return "json: cannot unmarshal number into Go value of type types.alias";
-    }
+    return c == 'n' ? NULL : no_object(a, c, "types.alias");
 }
 
-/* The end of the JSON value at p, by brackets and strings alone. */
+const char *rest_value(struct arena *a, struct str body, struct str *out) {
+    if (!body.ptr) body = STR("");
+    struct scan s = {.at = body.ptr, .end = body.ptr + body.len};
+    *out = (struct str){NULL, 0};
+    skip_space(&s);
+    const char *start = s.at;
+    if (s.at == s.end) return NULL;
+    if (!value(&s)) return explain(a, &s);
+    *out = (struct str){start, (size_t)(s.at - start)};
+    return NULL;
+}
+
+/* What Go says about a token behind the value: brackets and texts are named, words are bools. */
+static const char *trailing(struct arena *a, struct scan *s) {
+    struct str token = {s->at, 1};
+    const char *word = NULL;
+    if (!strchr("{[", *s->at) && !value(s)) return explain(a, s);
+    if (!strchr("{[", *token.ptr)) token.len = (size_t)(s->at - token.ptr);
+    if (*token.ptr == 'n') return NULL;
+    if (*token.ptr == 't' || *token.ptr == 'f') word = *token.ptr == 't' ? "%!s(bool=true)" : "%!s(bool=false)";
+    struct json *text;
+    if (*token.ptr == '"' && json_parse(a, token, &text, NULL) == OK) token = text->text;
+    if (word) token = str_of(word);
+    const char *why = arena_printf(a, NULL, "error: invalid character '%.*s' after top-level value",
+                                   STR_FMT(str_head(token, MESSAGE_BYTES / 2)));
+    return why ? why : "not valid JSON";
+}
+
+const char *rest_whole_value(struct arena *a, struct str text, struct str *out) {
+    const char *why = rest_value(a, text, out);
+    if (why) return why;
+    if (!out->ptr) return "EOF";
+    struct scan s = {.at = out->ptr + out->len, .end = text.ptr + text.len};
+    skip_space(&s);
+    return s.at == s.end ? NULL : trailing(a, &s);
+}
+
+static bool members(struct arena *a, struct scan *s, struct rest_members *out) {
+    struct str quoted;
+    bool more = !empty_object(s);
+    while (more) {
+        struct rest_member m;
+        struct json *key;
+        if (!member_key(s, &quoted)) return false;
+        skip_space(s);
+        const char *start = s->at;
+        if (!value(s)) return false;
+        m.value = (struct str){start, (size_t)(s->at - start)};
+        if (json_parse(a, quoted, &key, NULL)) return wrong(s, "in a key that is too long");
+        m.key = key->text;
+        uint32_t n = out->n;
+        ARENA_PUSH(a, out, m);
+        if (out->n == n) return wrong(s, "after more members than there is memory for");
+        if (!member_end(s, &more)) return false;
+    }
+    return true;
+}
+
+const char *rest_members(struct arena *a, struct str body, const char *type, struct rest_members *out) {
+    if (!body.ptr) body = STR("");
+    struct scan s = {.at = body.ptr, .end = body.ptr + body.len, .depth = 1};
+    *out = (struct rest_members){0};
+    skip_space(&s);
+    if (s.at == s.end) return NULL;
+    char c = *s.at;
+    if (c == '{') return members(a, &s, out) ? NULL : explain(a, &s);
+    s.depth = 0;
+    if (!value(&s)) return explain(a, &s);
+    return c == 'n' ? NULL : no_object(a, c, type);
+}
+
+/* ---- The end of a value, by brackets and strings alone ---- */
+
+struct nesting {
+    uint64_t depth;
+    bool in_string;
+};
+
+/* Byte by byte from p to stop; NULL, or behind the bracket that closes the first one. *at is where it went on to. */
+static const char *walk(struct nesting *n, const char *p, const char *stop, const char **at) {
+    for (; p < stop; p++) {
+        char c = *p, bracket = (char)(c | 0x20); /* [ is { and ] is } */
+        if (c == '"') n->in_string = !n->in_string;
+        else if (n->in_string) p += c == '\\';
+        else if (bracket == '{') n->depth++;
+        else if (bracket == '}' && --n->depth == 0) return p + 1;
+    }
+    *at = p;
+    return NULL;
+}
+
+#ifdef __SSE2__
+/* 64 bytes at once: bit i stands for byte i. */
+struct block {
+    uint64_t quotes, backslashes, open, close;
+};
+
+static struct block look(const char *p) {
+    struct block b = {0};
+    for (int i = 0; i < 4; i++) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
+        __m128i bracket = _mm_or_si128(v, _mm_set1_epi8(0x20));
+        b.quotes |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"'))) << 16 * i;
+        b.backslashes |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))) << 16 * i;
+        b.open |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bracket, _mm_set1_epi8('{'))) << 16 * i;
+        b.close |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bracket, _mm_set1_epi8('}'))) << 16 * i;
+    }
+    return b;
+}
+
+/* A block without backslashes. */
+static const char *step(struct nesting *n, const struct block *b, const char *p) {
+    uint64_t inside = b->quotes; /* bit i: an odd number of quotes up to byte i */
+    for (int shift = 1; shift < 64; shift *= 2) inside ^= inside << shift;
+    if (n->in_string) inside = ~inside;
+    uint64_t open = b->open & ~inside, close = b->close & ~inside;
+    n->in_string = inside >> 63;
+    if ((uint64_t)__builtin_popcountll(close) < n->depth) { /* too few to close the first one */
+        n->depth += (uint64_t)__builtin_popcountll(open) - (uint64_t)__builtin_popcountll(close);
+        return NULL;
+    }
+    for (uint64_t both = open | close; both; both &= both - 1) {
+        int i = __builtin_ctzll(both);
+        if (open >> i & 1) n->depth++;
+        else if (--n->depth == 0) return p + i + 1;
+    }
+    return NULL;
+}
+
+static const char *brackets_end(const char *p, const char *end) {
+    struct nesting n = {0};
+    while (end - p >= 64) {
+        struct block b = look(p);
+        const char *found, *after = p + 64;
+        found = b.backslashes ? walk(&n, p, p + 64, &after) : step(&n, &b, p);
+        if (found) return found;
+        p = after;
+    }
+    return p < end ? walk(&n, p, end, &p) : NULL;
+}
+#else
+static const char *brackets_end(const char *p, const char *end) {
+    struct nesting n = {0};
+    return walk(&n, p, end, &p);
+}
+#endif
+
 static const char *value_end(const char *p, const char *end) {
-    uint32_t depth = 0;
-    do {
-        if (p == end) return NULL;
-        char c = *p;
-        if (c == '"') {
-            for (p++; p < end && *p != '"'; p++) p += *p == '\\';
-            if (p >= end) return NULL;
-        } else if (c == '{' || c == '[') {
-            depth++;
-        } else if (c == '}' || c == ']') {
-            if (depth-- == 0) return NULL;
-        } else if (depth == 0) {
-            while (p < end && *p != ',' && *p != '}' && *p != ']' && (unsigned char)*p > ' ') p++;
-            return p;
-        }
-        p++;
-    } while (depth > 0);
+    if (p == end) return NULL;
+    if (*p == '{' || *p == '[') return brackets_end(p, end);
+    if (*p == '"') {
+        for (p++; p < end && *p != '"'; p++) p += *p == '\\';
+        return p < end ? p + 1 : NULL;
+    }
+    while (p < end && *p != ',' && *p != '}' && *p != ']' && (unsigned char)*p > ' ') p++;
     return p;
 }
 

@@ -1,90 +1,74 @@
-/* Tenant table with quiescent-state reclamation: writers publish a new table with one pointer
- * store; an old table and the version it replaced are released when every reader has said that it
- * stands between requests. in: policies. out: lookups. owns: tables, tenant records, one count of
- * each policy. */
+/* Tenant table with quiescent-state reclamation: a writer changes one pointer; what it replaced is
+ * released when every reader has said that it stands between requests.
+ *
+ * in:   versions of tenants' policies.
+ * out:  lookups without locks.
+ * owns: a cell a tenant (never freed before the end), its current version with one count of its
+ *       policy, the index over cells and the list of present ones. */
 #include "edge/tenants.h"
 #include "base/hash.h"
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-struct table_of_tenants {
-    uint32_t n, mask;
-    uint32_t *index; /* entry + 1 by hash of id */
-    struct tenant_entry entries[];
-};
+enum { FIRST_CAP = 64, RETIRED_AT_ONCE = 64 };
 
+/* First member of all that readers may still be looking at after it was replaced. */
 struct retired {
     struct retired *next;
-    uint64_t version;
-    struct table_of_tenants *table;
+    uint64_t version; /* readers that have seen this one do not see it any more */
     struct policy *policy;
 };
 
+/* What a cell points to: tenants_find gives a view of `entry`. */
+struct version {
+    struct retired retired;
+    struct tenant_entry entry;
+    char revision[];
+};
+
+struct cell {
+    struct tenant tenant; /* first: a tenant is its cell */
+    uint64_t hash;
+    _Atomic(struct version *) version; /* NULL: not present */
+    struct load_report report;         /* under report_lock */
+    uint32_t position;                 /* in the list, when present */
+};
+
+/* Cells by hash of id, each in the first free slot from there; cells are added and stay. */
+struct cell_index {
+    struct retired retired;
+    uint32_t mask;
+    _Atomic(struct cell *) slots[];
+};
+
+/* Present tenants in the order in which they came. Only its end is written in place. */
+struct cell_list {
+    struct retired retired;
+    uint32_t cap;
+    _Atomic uint32_t n;
+    struct cell *items[];
+};
+
 struct tenants {
-    _Atomic(struct table_of_tenants *) current;
+    _Atomic(struct cell_index *) index;
+    _Atomic(struct cell_list *) present;
     _Atomic uint64_t version;
     struct {
         _Alignas(64) _Atomic uint64_t seen; /* UINT64_MAX: offline */
     } readers[TENANTS_MAX_READERS];
+    pthread_mutex_t report_lock;
+    /* Writer's. */
     struct retired *retired;
-    struct tenant **records; /* writer's; never freed before the end */
-    uint32_t n_records, cap_records;
+    uint32_t n_retired, n_cells;
+    struct limits_source source;
 };
 
-static struct table_of_tenants *table_new(uint32_t n) {
-    struct table_of_tenants *t = calloc(1, sizeof *t + n * sizeof t->entries[0]);
-    uint32_t size = 8;
-    while (size < n * 2) size *= 2;
-    if (!t || !(t->index = calloc(size, sizeof *t->index))) {
-        free(t);
-        return NULL;
-    }
-    t->n = n;
-    t->mask = size - 1;
-    return t;
-}
-
-static void table_free(struct table_of_tenants *t) {
-    if (t) free(t->index);
-    free(t);
-}
-
-static struct str id_of(const struct tenant *t) { return str_of(t->id); }
-
-static void table_index(struct table_of_tenants *t) {
-    for (uint32_t i = 0; i < t->n; i++) {
-        uint32_t at = (uint32_t)hash64(id_of(t->entries[i].tenant)) & t->mask;
-        while (t->index[at]) at = (at + 1) & t->mask;
-        t->index[at] = i + 1;
-    }
-}
-
-static const struct tenant_entry *find_in(const struct table_of_tenants *t, struct str id) {
-    uint32_t at = (uint32_t)hash64(id) & t->mask;
-    for (; t->index[at]; at = (at + 1) & t->mask)
-        if (str_eq(id_of(t->entries[t->index[at] - 1].tenant), id))
-            return &t->entries[t->index[at] - 1];
-    return NULL;
-}
-
-enum err tenants_new(struct tenants **out) {
-    struct tenants *t = NULL;
-    if (posix_memalign((void **)&t, 64, sizeof *t)) return ERR_MEMORY;
-    memset((void *)t, 0, sizeof *t);
-    struct table_of_tenants *empty = table_new(0);
-    if (!empty) {
-        free(t);
-        return ERR_MEMORY;
-    }
-    atomic_store(&t->current, empty);
-    atomic_store(&t->version, 1);
-    for (int i = 0; i < TENANTS_MAX_READERS; i++) atomic_store(&t->readers[i].seen, UINT64_MAX);
-    *out = t;
-    return OK;
-}
+/* ---- readers ---- */
 
 void tenants_online(struct tenants *t, unsigned reader) {
     atomic_store(&t->readers[reader].seen, atomic_load(&t->version));
+    atomic_thread_fence(memory_order_seq_cst); /* no look at the table before a writer knows of us */
 }
 void tenants_offline(struct tenants *t, unsigned reader) {
     atomic_store(&t->readers[reader].seen, UINT64_MAX);
@@ -95,66 +79,45 @@ void tenants_quiescent(struct tenants *t, unsigned reader) {
         atomic_store(&t->readers[reader].seen, v);
 }
 
+static struct cell *cell_find(const struct tenants *t, struct str id, uint64_t hash) {
+    const struct cell_index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+    struct cell *c;
+    for (uint32_t at = (uint32_t)hash & x->mask;; at = (at + 1) & x->mask) {
+        c = atomic_load_explicit(&x->slots[at], memory_order_acquire);
+        if (!c || (c->hash == hash && str_is(id, c->tenant.id))) return c;
+    }
+}
+
+static const struct tenant_entry *entry_of(const struct cell *c) {
+    struct version *v = c ? atomic_load_explicit(&c->version, memory_order_acquire) : NULL;
+    return v ? &v->entry : NULL;
+}
+
 const struct tenant_entry *tenants_find(const struct tenants *t, struct str id) {
-    return find_in(atomic_load_explicit(&t->current, memory_order_acquire), id);
+    return entry_of(cell_find(t, id, hash64(id)));
 }
 
 const struct tenant_entry *tenants_at(const struct tenants *t, uint32_t i) {
-    const struct table_of_tenants *table = atomic_load_explicit(&t->current, memory_order_acquire);
-    return i < table->n ? &table->entries[i] : NULL;
+    const struct tenant_entry *e = NULL;
+    const struct cell_list *l = atomic_load_explicit(&t->present, memory_order_acquire);
+    uint32_t n = atomic_load_explicit(&l->n, memory_order_acquire);
+    while (i < n && !(e = entry_of(l->items[i]))) i++; /* one that is being removed */
+    return e;
 }
 
-struct tenant *tenants_record(struct tenants *t, struct str id) {
-    for (uint32_t i = 0; i < t->n_records; i++)
-        if (str_eq(id_of(t->records[i]), id)) return t->records[i];
-    if (id.len == 0 || id.len >= TENANT_ID_BYTES) return NULL;
-    if (t->n_records == t->cap_records) {
-        uint32_t cap = t->cap_records ? t->cap_records * 2 : 64;
-        struct tenant **records = realloc(t->records, cap * sizeof *records);
-        if (!records) return NULL;
-        t->records = records;
-        t->cap_records = cap;
-    }
-    struct tenant *record = calloc(1, sizeof *record);
-    if (!record) return NULL;
-    memcpy(record->id, id.ptr, id.len);
-    return t->records[t->n_records++] = record;
-}
+/* ---- what readers have passed ---- */
 
-static enum err publish(struct tenants *t, struct table_of_tenants *next, struct policy *replaced) {
-    struct retired *r = calloc(1, sizeof *r);
-    if (!r) return ERR_MEMORY;
-    table_index(next);
-    r->table = atomic_exchange(&t->current, next);
-    r->policy = replaced;
+static void retire(struct tenants *t, struct retired *r) {
+    if (!r) return;
     r->version = atomic_fetch_add(&t->version, 1) + 1;
     r->next = t->retired;
     t->retired = r;
-    return OK;
-}
-
-enum err tenants_set(struct tenants *t, struct str id, struct policy *policy) {
-    struct table_of_tenants *now = atomic_load(&t->current);
-    const struct tenant_entry *there = find_in(now, id);
-    if (!there && !policy) return OK;
-    struct tenant *record = tenants_record(t, id);
-    struct table_of_tenants *next = record ? table_new(now->n + !there - !policy) : NULL;
-    if (!next) return ERR_MEMORY;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < now->n; i++) {
-        if (&now->entries[i] != there)
-            next->entries[n++] = now->entries[i];
-        else if (policy)
-            next->entries[n++] = (struct tenant_entry){record, policy};
-    }
-    if (!there) next->entries[n++] = (struct tenant_entry){record, policy};
-    enum err e = publish(t, next, there ? there->policy : NULL);
-    if (e) table_free(next);
-    return e;
+    if (++t->n_retired % RETIRED_AT_ONCE == 0) tenants_reclaim(t);
 }
 
 static uint64_t oldest_reader(struct tenants *t) {
     uint64_t oldest = UINT64_MAX;
+    atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < TENANTS_MAX_READERS; i++) {
         uint64_t seen = atomic_load(&t->readers[i].seen);
         if (seen < oldest) oldest = seen;
@@ -162,29 +125,224 @@ static uint64_t oldest_reader(struct tenants *t) {
     return oldest;
 }
 
+static void retired_free(struct retired *r) {
+    if (r->policy) policy_release(r->policy);
+    free(r);
+}
+
 void tenants_reclaim(struct tenants *t) {
     uint64_t oldest = t->retired ? oldest_reader(t) : 0;
-    for (struct retired **at = &t->retired; *at;) {
-        struct retired *r = *at;
+    for (struct retired **at = &t->retired, *r; (r = *at);) {
         if (r->version > oldest) {
             at = &r->next;
             continue;
         }
         *at = r->next;
-        table_free(r->table);
-        if (r->policy) policy_release(r->policy);
-        free(r);
+        t->n_retired--;
+        retired_free(r);
     }
 }
 
+/* ---- cells ---- */
+
+static struct cell_index *index_new(uint32_t slots) {
+    struct cell_index *x = calloc(1, sizeof *x + slots * sizeof x->slots[0]);
+    if (x) x->mask = slots - 1;
+    return x;
+}
+
+static void index_add(struct cell_index *x, struct cell *c) {
+    uint32_t at = (uint32_t)c->hash & x->mask;
+    while (atomic_load_explicit(&x->slots[at], memory_order_relaxed)) at = (at + 1) & x->mask;
+    atomic_store_explicit(&x->slots[at], c, memory_order_release);
+}
+
+/* Twice as many slots as cells at least. */
+static bool index_room(struct tenants *t) {
+    struct cell_index *x = atomic_load(&t->index);
+    if (2 * ((uint64_t)t->n_cells + 1) <= (uint64_t)x->mask + 1) return true;
+    struct cell_index *next = index_new(2 * (x->mask + 1));
+    if (!next) return false;
+    for (uint32_t i = 0; i <= x->mask; i++) {
+        struct cell *c = atomic_load(&x->slots[i]);
+        if (c) index_add(next, c);
+    }
+    atomic_store(&t->index, next);
+    retire(t, &x->retired);
+    return true;
+}
+
+static struct cell *cell_of(struct tenants *t, struct str id) {
+    if (id.len == 0 || id.len >= TENANT_ID_BYTES || memchr(id.ptr, 0, id.len)) return NULL;
+    uint64_t hash = hash64(id);
+    struct cell *c = cell_find(t, id, hash);
+    if (c || !index_room(t) || !(c = calloc(1, sizeof *c))) return c;
+    memcpy(c->tenant.id, id.ptr, id.len);
+    c->hash = hash;
+    index_add(atomic_load(&t->index), c);
+    t->n_cells++;
+    return c;
+}
+
+struct tenant *tenants_record(struct tenants *t, struct str id) {
+    struct cell *c = cell_of(t, id);
+    return c ? &c->tenant : NULL;
+}
+
+/* ---- the list ---- */
+
+static struct cell_list *list_new(uint32_t cap) {
+    struct cell_list *l = calloc(1, sizeof *l + cap * sizeof l->items[0]);
+    if (l) l->cap = cap;
+    return l;
+}
+
+/* A list of room for one more, holding what the present one holds. */
+static struct cell_list *list_room(struct tenants *t) {
+    struct cell_list *l = atomic_load(&t->present), *next;
+    uint32_t n = atomic_load(&l->n);
+    if (n < l->cap) return l;
+    if (!(next = list_new(2 * l->cap))) return NULL;
+    memcpy(next->items, l->items, n * sizeof l->items[0]);
+    atomic_store(&next->n, n);
+    atomic_store(&t->present, next);
+    retire(t, &l->retired);
+    return next;
+}
+
+static void list_add(struct cell_list *l, struct cell *c) {
+    uint32_t n = atomic_load(&l->n);
+    c->position = n;
+    l->items[n] = c;
+    atomic_store_explicit(&l->n, n + 1, memory_order_release);
+}
+
+/* In a copy, so that a reader who goes through the list meets nobody twice. */
+static enum err list_remove(struct tenants *t, struct cell *c) {
+    struct cell_list *l = atomic_load(&t->present), *next = list_new(l->cap);
+    if (!next) return ERR_MEMORY;
+    uint32_t n = atomic_load(&l->n), at = c->position;
+    memcpy(next->items, l->items, at * sizeof l->items[0]);
+    memcpy(next->items + at, l->items + at + 1, (n - at - 1) * sizeof l->items[0]);
+    for (uint32_t i = at; i < n - 1; i++) next->items[i]->position = i;
+    atomic_store(&next->n, n - 1);
+    atomic_store(&t->present, next);
+    retire(t, &l->retired);
+    return OK;
+}
+
+/* ---- versions ---- */
+
+static struct tenant_limits limits_of(const struct tenants *t, const struct cell *c,
+                                      struct tenant_limits own) {
+    return t->source.of ? t->source.of(t->source.ctx, str_of(c->tenant.id), own) : own;
+}
+
+static struct version *version_new(const struct tenants *t, struct cell *c,
+                                   const struct tenant_version *from) {
+    struct version *v = malloc(sizeof *v + from->revision.len + 1);
+    if (!v) return NULL;
+    *v = (struct version){.retired = {.policy = from->policy}};
+    if (from->revision.len) memcpy(v->revision, from->revision.ptr, from->revision.len);
+    v->revision[from->revision.len] = 0;
+    v->entry = (struct tenant_entry){.tenant = &c->tenant,
+                                     .policy = from->policy,
+                                     .revision = {v->revision, from->revision.len},
+                                     .own = from->own,
+                                     .limits = limits_of(t, c, from->own)};
+    return v;
+}
+
+static enum err tenants_remove(struct tenants *t, struct str id) {
+    struct cell *c = cell_find(t, id, hash64(id));
+    if (!c || !atomic_load(&c->version)) return OK;
+    enum err e = list_remove(t, c);
+    if (e) return e;
+    struct version *old = atomic_exchange(&c->version, NULL);
+    retire(t, &old->retired);
+    return OK;
+}
+
+enum err tenants_set(struct tenants *t, struct str id, const struct tenant_version *version) {
+    if (!version) return tenants_remove(t, id);
+    struct cell *c = cell_of(t, id);
+    struct cell_list *room = c ? list_room(t) : NULL;
+    struct version *v = room ? version_new(t, c, version) : NULL;
+    if (!v) return ERR_MEMORY;
+    struct version *old = atomic_exchange(&c->version, v);
+    if (!old)
+        list_add(room, c);
+    else
+        retire(t, &old->retired);
+    return OK;
+}
+
+static void resolve(struct tenants *t, struct cell *c) {
+    struct version *old = atomic_load(&c->version);
+    struct tenant_version same = {old->entry.policy, old->entry.revision, old->entry.own};
+    struct version *v = version_new(t, c, &same);
+    if (!v) return;
+    old->retired.policy = NULL; /* its count is the new one's */
+    atomic_store(&c->version, v);
+    retire(t, &old->retired);
+}
+
+void tenants_resolve(struct tenants *t, struct limits_source source) {
+    struct cell_list *l = atomic_load(&t->present);
+    uint32_t n = atomic_load(&l->n);
+    t->source = source;
+    for (uint32_t i = 0; i < n; i++) resolve(t, l->items[i]);
+}
+
+/* ---- reports ---- */
+
+void tenants_report(struct tenants *t, struct tenant *tenant, const struct load_report *report) {
+    pthread_mutex_lock(&t->report_lock);
+    ((struct cell *)tenant)->report = *report;
+    pthread_mutex_unlock(&t->report_lock);
+}
+
+void tenants_reported(struct tenants *t, const struct tenant *tenant, struct load_report *out) {
+    pthread_mutex_lock(&t->report_lock);
+    *out = ((const struct cell *)tenant)->report;
+    pthread_mutex_unlock(&t->report_lock);
+}
+
+/* ---- birth and death ---- */
+
+enum err tenants_new(struct tenants **out) {
+    struct tenants *t = NULL;
+    if (posix_memalign((void **)&t, 64, sizeof *t)) return ERR_MEMORY;
+    memset((void *)t, 0, sizeof *t);
+    struct cell_index *index = index_new(2 * FIRST_CAP);
+    struct cell_list *list = list_new(FIRST_CAP);
+    if (!index || !list) {
+        free(index);
+        free(list);
+        free(t);
+        return ERR_MEMORY;
+    }
+    pthread_mutex_init(&t->report_lock, NULL);
+    atomic_store(&t->index, index);
+    atomic_store(&t->present, list);
+    atomic_store(&t->version, 1);
+    for (int i = 0; i < TENANTS_MAX_READERS; i++) atomic_store(&t->readers[i].seen, UINT64_MAX);
+    *out = t;
+    return OK;
+}
+
 void tenants_free(struct tenants *t) {
+    struct cell_index *x = atomic_load(&t->index);
     for (int i = 0; i < TENANTS_MAX_READERS; i++) atomic_store(&t->readers[i].seen, UINT64_MAX);
     tenants_reclaim(t);
-    struct table_of_tenants *table = atomic_load(&t->current);
-    for (uint32_t i = 0; i < table->n; i++)
-        if (table->entries[i].policy) policy_release(table->entries[i].policy);
-    table_free(table);
-    for (uint32_t i = 0; i < t->n_records; i++) free(t->records[i]);
-    free(t->records);
+    for (uint32_t i = 0; i <= x->mask; i++) {
+        struct cell *c = atomic_load(&x->slots[i]);
+        struct version *v = c ? atomic_load(&c->version) : NULL;
+        if (v) retired_free(&v->retired);
+        free(c);
+    }
+    free(x);
+    free(atomic_load(&t->present));
+    pthread_mutex_destroy(&t->report_lock);
     free(t);
 }

@@ -1,21 +1,36 @@
-/* The tenants of a node: a table that threads read without locks, replaced whole at each change. */
+/* The tenants of a node: a table that threads read without locks. */
 #ifndef REGENT_EDGE_TENANTS_H
 #define REGENT_EDGE_TENANTS_H
+#include "edge/limits.h"
 #include "edge/metrics.h"
+#include "edge/quota.h"
 #include "host/host.h"
 
 enum { TENANTS_MAX_READERS = 256, TENANT_ID_BYTES = 128 };
+
+/* How the last attempt to load a tenant's bundle went. Times since 1970; 0: never. */
+struct load_report {
+    int64_t requested_ns, activated_ns;
+    enum err err;      /* of the last attempt */
+    char message[256]; /* why, when err */
+    char revision[128]; /* that serves; "" when the manifest names none */
+    uint64_t bytes;    /* of the bundle that serves */
+};
 
 /* What lives as long as the node knows the tenant's id. */
 struct tenant {
     char id[TENANT_ID_BYTES];
     struct tenant_metrics metrics;
+    struct tenant_quota quota;
 };
 
-/* One tenant's snapshot: which version answers. Immutable. */
+/* One tenant's snapshot: which version answers, under which limits. Immutable. */
 struct tenant_entry {
     struct tenant *tenant;
-    struct policy *policy; /* NULL: none could be loaded yet */
+    struct policy *policy;       /* NULL: none could be loaded yet */
+    struct str revision;         /* may be empty */
+    struct tenant_limits own;    /* the bundle's */
+    struct tenant_limits limits; /* that hold */
 };
 
 struct tenants;
@@ -28,12 +43,29 @@ void tenants_online(struct tenants *t, unsigned reader);
 void tenants_offline(struct tenants *t, unsigned reader);
 void tenants_quiescent(struct tenants *t, unsigned reader);
 const struct tenant_entry *tenants_find(const struct tenants *t, struct str id);
-/* i-th tenant, for metrics and lists; NULL past the end. Same rules as tenants_find. */
+/* i-th tenant, for metrics and lists; NULL past the end. Same rules as tenants_find. Counting up meets
+ * each tenant once that stays as it is meanwhile. */
 const struct tenant_entry *tenants_at(const struct tenants *t, uint32_t i);
-/* Writers (any one thread at a time): makes `policy` (taken over, counted) answer for id, adding
- * the tenant when it is new; NULL policy removes the tenant. The replaced version is released once
- * no reader can still use it. */
-MUST_USE enum err tenants_set(struct tenants *t, struct str id, struct policy *policy);
+/* Writers (any one thread at a time): makes `version` answer for id (its policy is taken over, counted;
+ * revision is copied), adding the tenant when it is new; NULL removes the tenant. The replaced version is
+ * released once no reader can still use it. Costs the same with 5,000 tenants as with one. */
+struct tenant_version {
+    struct policy *policy;
+    struct str revision;
+    struct tenant_limits own;
+};
+MUST_USE enum err tenants_set(struct tenants *t, struct str id, const struct tenant_version *version);
+/* How a tenant's limits follow from its bundle's: asked at each change, and for all tenants by
+ * tenants_resolve, which a writer calls after the configuration changed (ctx stays in use until the next
+ * call; without memory for it a tenant keeps the limits it had). */
+struct limits_source {
+    const void *ctx;
+    struct tenant_limits (*of)(const void *ctx, struct str id, struct tenant_limits own);
+};
+void tenants_resolve(struct tenants *t, struct limits_source source);
+/* Writer: notes how loading went. Any thread: a copy of it. */
+void tenants_report(struct tenants *t, struct tenant *tenant, const struct load_report *report);
+void tenants_reported(struct tenants *t, const struct tenant *tenant, struct load_report *out);
 /* The tenant's lasting record, made on first use, also before it has a version. */
 struct tenant *tenants_record(struct tenants *t, struct str id);
 /* Releases what readers have passed; called by the writer now and then. */

@@ -1,4 +1,4 @@
-/* Compiled code: found in memory by key (counted), else made at build time (the runtime), else read
+/* Machine code: found in memory by key (counted), else made at build time (the runtime), else read
  * from disk, else compiled; once for all threads.
  *
  * in:   module bytes without data and custom sections.
@@ -36,36 +36,34 @@ static struct code *code_enter(struct engine *e, const uint8_t key[CODE_KEY_BYTE
         memcpy(c->key, key, CODE_KEY_BYTES);
         *slot = c;
     }
-    if (c) c->refs++;
+    if (c) {
+        c->refs++;
+        atomic_fetch_add(&c->policies, 1);
+    }
     pthread_mutex_unlock(&e->code_lock);
     return c;
+}
+
+void code_free(struct code *c) {
+    if (c->pre) wasmtime_instance_pre_delete(c->pre);
+    if (c->module) wasmtime_module_delete(c->module);
+    free(c->imports);
+    free(c);
 }
 
 static void code_unlink(struct engine *e, struct code *c) {
     struct code **slot = code_slot(e, c->key);
     *slot = c->next;
-    if (c->module) wasmtime_module_delete(c->module);
-    free(c);
+    code_free(c);
 }
 
 /* Publishes the outcome: ready for waiters, or gone, so that one of them tries again. */
-static void code_settle(struct engine *e, struct code *c, wasmtime_module_t *module) {
+static void code_settle(struct engine *e, struct code *c, bool ok) {
     pthread_mutex_lock(&e->code_lock);
-    c->module = module;
     c->ready = true;
-    if (!module) code_unlink(e, c);
+    if (!ok) code_unlink(e, c);
     pthread_cond_broadcast(&e->code_ready);
     pthread_mutex_unlock(&e->code_lock);
-}
-
-static wasmtime_module_t *code_compile(struct engine *e, struct str wasm,
-                                       struct load_message *message) {
-    wasmtime_module_t *module = NULL;
-    wasmtime_error_t *error =
-        wasmtime_module_new(e->wasm, (const uint8_t *)wasm.ptr, wasm.len, &module);
-    if (!error) return module;
-    load_say_error(message, "module does not validate", error);
-    return NULL;
 }
 
 /* NULL when the code was made for other settings, another wasmtime or a better CPU. */
@@ -79,60 +77,119 @@ static wasmtime_module_t *code_ready_made(struct engine *e, struct str ready) {
     return NULL;
 }
 
-/* As code_acquire; `ready` is trusted machine code of `wasm`, tried before all else. */
-static enum err code_obtain(struct engine *e, struct str wasm, struct str ready, struct code **out,
+/* Numbers of what the module imports; checked before anything is compiled. */
+static enum err number_imports(struct engine *e, struct code *c, const struct module_info *info,
+                               struct load_message *message) {
+    c->stateless = info->stateless;
+    c->n_imports = info->imports.n;
+    c->imports = calloc(info->imports.n + 1, sizeof *c->imports);
+    if (!c->imports) return ERR_MEMORY;
+    for (uint32_t i = 0; i < info->imports.n; i++) {
+        const struct module_import *im = &info->imports.items[i];
+        c->imports[i] = offers_find(&e->offers, im);
+        if (c->imports[i] != OFFER_NONE) continue;
+        load_say(message, "import %.*s.%.*s is not offered by this host",
+                 (int)(im->module.len < 100 ? im->module.len : 100), im->module.ptr,
+                 (int)(im->name.len < 100 ? im->name.len : 100), im->name.ptr);
+        return ERR_ABI;
+    }
+    return OK;
+}
+
+/* What code_obtain is given. */
+struct code_wanted {
+    const struct module_info *info;
+    struct str wasm, ready; /* ready: trusted machine code of wasm, tried before all else; may be empty */
+    uint64_t max_compile_us;
+};
+
+static enum err code_fill(struct engine *e, struct code *c, const struct code_wanted *w, struct code_origin *origin,
+                          struct load_message *message) {
+    void *from, *to;
+    enum err err = number_imports(e, c, w->info, message);
+    if (err) return err;
+    origin->from = CODE_FROM_DISK;
+    c->module = code_ready_made(e, w->ready);
+    if (!c->module) c->module = disk_load(e, c->key);
+    if (!c->module) {
+        origin->from = CODE_COMPILED;
+        if ((err = code_compile(e, w->wasm, w->max_compile_us, &c->module, message))) return err;
+        disk_store(e, c->key, c->module);
+    }
+    wasmtime_module_image_range(c->module, &from, &to);
+    c->bytes = (uint64_t)((uint8_t *)to - (uint8_t *)from);
+    return OK;
+}
+
+static enum err code_obtain(struct engine *e, const struct code_wanted *w, struct code **out,
                             struct code_origin *origin, struct load_message *message) {
     uint8_t key[CODE_KEY_BYTES];
     uint64_t start = clock_ns();
     bool mine;
-    void *from, *to;
-    wasmtime_module_t *module;
-    code_key(e, wasm, key);
+    code_key(e, w->wasm, key);
     struct code *c = code_enter(e, key, &mine);
     if (!c) return ERR_MEMORY;
     *origin = (struct code_origin){CODE_FROM_MEMORY, 0};
-    if (!mine) {
-        *out = c;
-        return OK;
+    if (mine) {
+        enum err err = code_fill(e, c, w, origin, message);
+        code_settle(e, c, !err);
+        if (err) return err;
+        origin->compile_us = (clock_ns() - start) / 1000;
     }
-    origin->from = CODE_FROM_DISK;
-    module = code_ready_made(e, ready);
-    if (!module) module = disk_load(e, key);
-    if (!module) {
-        origin->from = CODE_COMPILED;
-        module = code_compile(e, wasm, message);
-        if (module) disk_store(e, key, module);
-    }
-    if (module) {
-        wasmtime_module_image_range(module, &from, &to);
-        c->bytes = (uint64_t)((uint8_t *)to - (uint8_t *)from);
-    }
-    code_settle(e, c, module);
-    if (!module) return ERR_INVALID;
-    origin->compile_us = (clock_ns() - start) / 1000;
     *out = c;
     return OK;
 }
 
-enum err code_acquire(struct engine *e, struct str wasm, struct code **out,
-                      struct code_origin *origin, struct load_message *message) {
-    return code_obtain(e, wasm, STR(""), out, origin, message);
+enum err code_acquire(struct engine *e, const struct module_info *info, uint64_t max_compile_us,
+                      struct code **out, struct code_origin *origin, struct load_message *message) {
+    struct code_wanted w = {info, buf_view(&info->code), STR(""), max_compile_us};
+    return code_obtain(e, &w, out, origin, message);
 }
 
-void code_release(struct engine *e, struct code *c) {
-    if (!c) return;
+void code_hold(struct engine *e, struct code *c) {
+    pthread_mutex_lock(&e->code_lock);
+    c->refs++;
+    pthread_mutex_unlock(&e->code_lock);
+}
+
+void code_drop(struct engine *e, struct code *c) {
     pthread_mutex_lock(&e->code_lock);
     if (--c->refs == 0) code_unlink(e, c);
     pthread_mutex_unlock(&e->code_lock);
 }
 
-enum err code_runtime(struct engine *e, struct code **out, struct load_message *message) {
+void code_release(struct engine *e, struct code *c) {
+    if (!c) return;
+    atomic_fetch_sub(&c->policies, 1);
+    code_drop(e, c);
+}
+
+/* Its imports, which are env's, are met once for all instances. */
+static enum err code_base(struct engine *e, const struct code_wanted *w, struct code **out,
+                          struct load_message *message) {
     struct code_origin origin;
-    struct str wasm = {(const char *)runtime_wasm_start,
-                       (size_t)(runtime_wasm_end - runtime_wasm_start)};
-    struct str ready = {(const char *)runtime_code_start,
-                        (size_t)(runtime_code_end - runtime_code_start)};
-    return code_obtain(e, wasm, ready, out, &origin, message);
+    enum err err = code_obtain(e, w, out, &origin, message);
+    if (err) return err;
+    pthread_mutex_lock(&e->code_lock);
+    wasmtime_error_t *error =
+        (*out)->pre ? NULL : wasmtime_linker_instantiate_pre(e->linker, (*out)->module, &(*out)->pre);
+    pthread_mutex_unlock(&e->code_lock);
+    if (!error) return OK;
+    load_say_error(message, "the runtime cannot be linked", error);
+    code_release(e, *out);
+    *out = NULL;
+    return ERR_INTERNAL;
+}
+
+struct str runtime_module(void) {
+    return (struct str){(const char *)runtime_wasm_start, (size_t)(runtime_wasm_end - runtime_wasm_start)};
+}
+
+enum err code_runtime(struct engine *e, struct code **out, struct load_message *message) {
+    static const struct module_info info = {.form = MODULE_FULL};
+    struct code_wanted w = {&info, runtime_module(), {(const char *)runtime_code_start, 0}, 0};
+    w.ready.len = (size_t)(runtime_code_end - runtime_code_start);
+    return code_base(e, &w, out, message);
 }
 
 enum err code_memory(struct engine *e, struct code **out, struct load_message *message) {
@@ -140,6 +197,7 @@ enum err code_memory(struct engine *e, struct code **out, struct load_message *m
     static const char wasm[] = "\0asm\1\0\0\0"
                                "\5\3\1\0\1"
                                "\7\12\1\6memory\2\0";
-    struct code_origin origin;
-    return code_acquire(e, (struct str){wasm, sizeof wasm - 1}, out, &origin, message);
+    static const struct module_info info = {.form = MODULE_FULL};
+    struct code_wanted w = {&info, {wasm, sizeof wasm - 1}, STR(""), 0};
+    return code_base(e, &w, out, message);
 }

@@ -5,7 +5,9 @@
  * owns: nothing. */
 #include "host/engine.h"
 
-enum { KEEP_RESIDENT_BYTES = 256 * 1024 };
+/* A slot whose instance goes is zeroed up to here, so that the next one meets no page faults, and given back beyond. It
+ * holds stack, runtime and image of most policies. */
+enum { KEEP_RESIDENT_BYTES = 192 * 1024, WARM_SLOTS = 16, CORE_INSTANCES = 1 << 26 };
 #define FOUR_GIB ((uint64_t)1 << 32)
 #define WASM_PAGE ((uint64_t)65536)
 
@@ -22,11 +24,12 @@ void engine_options_fill(struct engine_options *o) {
 static void config_pool(wasm_config_t *config, const struct engine_options *o) {
     wasmtime_pooling_allocation_config_t *p = wasmtime_pooling_allocation_config_new();
     wasmtime_pooling_allocation_config_total_memories_set(p, o->max_instances);
-    /* A policy is two instances: runtime or memory, and the policy's own code. */
-    wasmtime_pooling_allocation_config_total_core_instances_set(p, 2 * o->max_instances);
+    /* Two for each memory (runtime, code), and one for each code that a shared sandbox has linked; nothing is set aside
+     * for them. */
+    wasmtime_pooling_allocation_config_total_core_instances_set(p, CORE_INSTANCES);
     wasmtime_pooling_allocation_config_total_tables_set(p, 2 * o->max_instances);
     wasmtime_pooling_allocation_config_max_memory_size_set(p, o->max_memory_bytes);
-    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(p, 64);
+    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(p, WARM_SLOTS);
     wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(p, KEEP_RESIDENT_BYTES);
     wasmtime_pooling_allocation_strategy_set(config, p);
     wasmtime_pooling_allocation_config_delete(p);
@@ -37,7 +40,8 @@ wasm_config_t *engine_config_new(const struct engine_options *o) {
     wasmtime_config_strategy_set(c, WASMTIME_STRATEGY_CRANELIFT);
     wasmtime_config_cranelift_opt_level_set(
         c, o->quick_compile ? WASMTIME_OPT_LEVEL_NONE : WASMTIME_OPT_LEVEL_SPEED);
-    wasmtime_config_parallel_compilation_set(c, !o->quick_compile); /* threads cost more than they save */
+    wasmtime_config_parallel_compilation_set(
+        c, !o->quick_compile && !o->one_thread_compile); /* quick: threads cost more than they save */
     wasmtime_config_epoch_interruption_set(c, true);
     wasmtime_config_consume_fuel_set(c, o->fuel);
     wasmtime_config_max_wasm_stack_set(c, STACK_LIMIT_BYTES);

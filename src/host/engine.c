@@ -5,6 +5,7 @@
  * owns: wasmtime's engine and linker, the ticker thread; the code table's entries are counted. */
 #include "host/engine.h"
 #include "host/instance.h"
+#include "host/pages.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,7 @@ enum err engine_new(const struct engine_options *options, struct engine **out) {
     if (!e) return ERR_MEMORY;
     pthread_mutex_init(&e->code_lock, NULL);
     pthread_cond_init(&e->code_ready, NULL);
+    e->pagemap = -1;
     atomic_init(&e->next_policy_id, 1);
     if (options) e->options = *options;
     engine_options_fill(&e->options);
@@ -115,10 +117,17 @@ enum err engine_new(const struct engine_options *options, struct engine **out) {
     if (!e->wasm) goto out;
     e->linker = wasmtime_linker_new(e->wasm);
     if (!e->linker || !imports_define(e->linker)) goto out;
+    if (!(e->room = compile_room_new())) goto out;
+    if ((err = offers_init(&e->offers, runtime_module())) != OK) goto out;
+    err = ERR_MEMORY;
+    e->pagemap = pages_open();
     if (ticker_start(e) != 0) goto out;
     *out = e;
     return OK;
 out:
+    if (e->room) compile_room_leave(e->room);
+    offers_deinit(&e->offers);
+    pages_close(e->pagemap);
     if (e->linker) wasmtime_linker_delete(e->linker);
     if (e->wasm) wasm_engine_delete(e->wasm);
     free((char *)e->options.cache_dir);
@@ -130,8 +139,7 @@ static void codes_free(struct engine *e) {
     for (unsigned i = 0; i < CODE_BUCKETS; i++) {
         for (struct code *c = e->buckets[i], *next; c; c = next) {
             next = c->next;
-            if (c->module) wasmtime_module_delete(c->module);
-            free(c);
+            code_free(c);
         }
     }
 }
@@ -141,7 +149,10 @@ void engine_free(struct engine *e) {
     ticker_stop(e);
     codes_free(e);
     wasmtime_linker_delete(e->linker);
-    wasm_engine_delete(e->wasm);
+    /* A compilation that was given up still uses it: then it goes with the process. */
+    if (compile_room_leave(e->room)) wasm_engine_delete(e->wasm);
+    offers_deinit(&e->offers);
+    pages_close(e->pagemap);
     pthread_mutex_destroy(&e->code_lock);
     pthread_cond_destroy(&e->code_ready);
     free((char *)e->options.cache_dir);

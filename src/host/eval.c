@@ -10,8 +10,7 @@ enum {
     DEFAULT_DEADLINE_US = 1000000,
     DEFAULT_MEMORY_BYTES = 64 << 20,
     DEFAULT_INPUT_BYTES = 16 << 20,
-    DEFAULT_RESULT_BYTES = 16 << 20,
-    KEEP_GROWN_BYTES = 4 << 20 /* an instance that grew by more gives its memory back */
+    DEFAULT_RESULT_BYTES = 16 << 20
 };
 
 static struct limits limits_fill(struct limits l) {
@@ -121,14 +120,14 @@ static enum err eval_opa(struct instance *i, const struct eval_request *q, const
     return unwrap_result(i, text, r);
 }
 
-static enum err eval_in(struct instance *i, const struct eval_request *q, const struct limits *l,
+static enum err eval_in(struct instance *i, const struct eval_request *q, const struct limits *l, uint64_t start_ns,
                         struct eval_result *r) {
     bool opa = i->policy->form == MODULE_OPA;
     enum err err;
     i->now_ns = q->now_ns;
     i->seed.drawn = false;
-    wasmtime_context_set_epoch_deadline(i->context,
-                                        l->deadline_us / i->policy->engine->options.tick_us + 1);
+    instance_set_deadline(i, start_ns, l->deadline_us);
+    i->deadline.sliced = q->sliced;
     if ((err = set_fuel(i, l->fuel, r)) != OK) return err;
     if ((err = set_strict(i, q->strict_builtin_errors, r)) != OK) return err;
     if ((err = place_input(i, q->input, r)) != OK) return err;
@@ -146,10 +145,11 @@ static enum err keep_result(struct instances *pool, struct eval_result *r) {
 /* Throws the instance away when it failed, was for this call only, or grew large. */
 static enum err settle(struct instances *pool, struct instance *i, bool fresh, enum err err,
                        struct eval_result *r) {
-    bool drop =
-        fresh || err != OK ||
-        wasmtime_memory_data_size(i->context, &i->memory) > i->base_bytes + KEEP_GROWN_BYTES;
-    if (!drop) return OK;
+    bool drop = fresh || pool_must_drop(i, err != OK);
+    if (!drop) {
+        pool_put(pool, i, err != OK);
+        return err;
+    }
     if (!err && r->defined) err = keep_result(pool, r);
     if (fresh)
         instance_free(i);
@@ -167,11 +167,10 @@ static enum err check_request(const struct eval_request *q, const struct limits 
     return OK;
 }
 
-static enum err take(struct instances *pool, const struct eval_request *q, const struct limits *l,
+static enum err take(struct instances *pool, const struct eval_request *q, const struct wish *w,
                      struct instance **out, struct eval_result *r) {
-    if (!q->fresh_instance)
-        return pool_take(pool, q->policy, l, out, r->message, sizeof r->message);
-    enum err err = instance_new(q->policy, l, out, r->message, sizeof r->message);
+    if (!q->fresh_instance) return pool_take(pool, w, out, r->message, sizeof r->message);
+    enum err err = instance_new(q->policy, w->limits, false, out, r->message, sizeof r->message);
     if (err) return err;
     (*out)->scratch = &pool->scratch;
     (*out)->cache = pool->cache;
@@ -179,26 +178,34 @@ static enum err take(struct instances *pool, const struct eval_request *q, const
 }
 
 /* The evaluation proper, once the request was found right. */
-static enum err evaluate(struct instances *pool, const struct eval_request *q,
-                         const struct limits *l, struct eval_result *r) {
+static enum err evaluate(struct instances *pool, const struct eval_request *q, const struct wish *w,
+                         uint64_t start_ns, struct eval_result *r) {
     struct instance *i = NULL;
-    enum err err = take(pool, q, l, &i, r);
+    enum err err = take(pool, q, w, &i, r);
     if (err) return err;
     if (q->policy->form == MODULE_OPA && (err = check_input(i, q->input, r)) != OK) {
         if (q->fresh_instance) instance_free(i);
         return err;
     }
-    return settle(pool, i, q->fresh_instance, eval_in(i, q, l, r), r);
+    bool shared = i->shared;
+    err = settle(pool, i, q->fresh_instance, eval_in(i, q, w->limits, start_ns, r), r);
+    if (!shared || err != ERR_GUEST_MEMORY) return err;
+    /* The shared sandbox has less memory than the limit allows: once more, in one that grows. */
+    struct wish own = *w;
+    own.own = true;
+    r->message[0] = 0;
+    return evaluate(pool, q, &own, start_ns, r);
 }
 
 enum err policy_eval(struct instances *pool, const struct eval_request *q, struct eval_result *r) {
     uint64_t start = clock_ns();
     struct limits l = limits_fill(q->limits);
+    struct wish w = {.policy = q->policy, .limits = &l, .input_len = q->input.len};
     r->defined = false;
     r->json = (struct str){NULL, 0};
     r->message[0] = 0;
     enum err err = check_request(q, &l, r);
-    if (!err) err = evaluate(pool, q, &l, r);
+    if (!err) err = evaluate(pool, q, &w, start, r);
     if (err) {
         r->defined = false;
         r->json = (struct str){NULL, 0};

@@ -19,6 +19,7 @@ struct engine_options {
     uint64_t max_memory_bytes;         /* of one instance at most; 0: 4 GiB - 64 KiB */
     uint64_t memory_reservation_bytes; /* address space an instance; 0: 4 GiB (no bounds checks) */
     bool quick_compile; /* machine code that is made faster and runs slower: for tests that run a module once */
+    bool one_thread_compile; /* of each module: for nodes, which load many at once and limit the time that each takes */
     bool fuel;                         /* compile fuel accounting in (+4 %) */
     const struct log *log;             /* may be NULL */
 };
@@ -27,7 +28,8 @@ void engine_free(struct engine *e); /* after all policies and instances of it */
 
 /* What stops an evaluation. 0 means the default in parentheses. */
 struct limits {
-    uint64_t deadline_us;  /* (1 s) wall time, checked each tick */
+    uint64_t deadline_us;  /* (1 s) time of the thread on a processor, checked each tick; at most 4 times as
+                              much and 100 ms by the wall's clock */
     uint64_t memory_bytes; /* (64 MiB) linear memory */
     uint64_t input_bytes;  /* (16 MiB) */
     uint64_t result_bytes; /* (16 MiB) */
@@ -41,6 +43,12 @@ struct policy_source {
     const struct json *data; /* base documents, or NULL for {} */
     struct str name;         /* for logs and errors: tenant id or file */
     bool require_full;       /* tests: use the full form even if the thin one would do */
+    bool keep; /* keep a copy for policy_kept: the policy is evaluated in another process */
+    /* What the caller wants to know of the paths of input that the module reads (a list of lists of strings, an empty
+     * one meaning all of it; hostile), as policy_input_mark; NULL: nothing. */
+    uint64_t (*input_mark)(const struct json *paths);
+    uint64_t max_module_bytes; /* of the module that is used; 0: 256 MiB */
+    uint64_t max_compile_us;   /* of making its machine code; 0: no limit */
 };
 /* Loads and compiles (or finds compiled) what is needed to evaluate. message (may be NULL) gets a
  * sentence that names what is wrong. ERR_ABI, ERR_INVALID, ERR_LIMIT, ERR_MEMORY. Callable from any
@@ -57,21 +65,46 @@ uint32_t policy_entrypoint_count(const struct policy *p);
 struct str policy_entrypoint_name(const struct policy *p, uint32_t i); /* "tenant/authz/allow" */
 /* Id for eval, or -1. */
 int32_t policy_entrypoint(const struct policy *p, struct str name);
+struct str policy_name(const struct policy *p);      /* policy_source.name */
+uint64_t policy_number(const struct policy *p);      /* no two policies of a process ever have the same; not 0 */
+/* What it was loaded from; false unless it was loaded with `keep`. data is JSON text. */
+struct kept_source {
+    struct str full, thin, data;
+};
+bool policy_kept(const struct policy *p, struct kept_source *out);
 struct policy_stats {
     uint64_t code_bytes, image_bytes, compile_us, load_us;
     bool thin, regent_abi; /* regent_abi false: an OPA module */
     enum { CODE_COMPILED, CODE_FROM_MEMORY, CODE_FROM_DISK } code_from;
 };
 struct policy_stats policy_stats(const struct policy *p);
+/* What policy_source.input_mark made of the module; all bits when the module does not say what it reads. */
+uint64_t policy_input_mark(const struct policy *p);
+
+/* A step on the way to a base document: a member's name; an index has its digits as name. */
+struct document_key {
+    struct str name;
+    int64_t index;
+    bool is_index;
+};
+/* The tenant's base document at a path, as JSON appended to `out`. ERR_NOT_FOUND; ERR_LIMIT or ERR_MEMORY when out
+ * or scratch (used for OPA's modules, which hold data as text) is too small. Reads what sandboxes start from: there is
+ * no second copy. */
+MUST_USE enum err policy_document(const struct policy *p, const struct document_key *path, uint32_t n,
+                                  struct arena *scratch, struct buf *out);
 
 MUST_USE enum err instances_new(struct engine *e, uint32_t max_live, struct instances **out);
 void instances_free(struct instances *pool);
+/* Reads all time zones of the system now, so that later evaluations open no file. ERR_MEMORY. */
+MUST_USE enum err instances_keep_zones(struct instances *pool);
 
 struct eval_request {
     struct policy *policy;
     uint32_t entrypoint;
     struct str input; /* JSON bytes; ptr NULL: input is undefined */
     struct limits limits;
+    bool sliced; /* the deadline is a slice: who passes it is asked for again with more time, so that builtins which
+                    cannot be stopped are not begun (ERR_DEADLINE) */
     bool fresh_instance; /* new instance for this call, thrown away after it */
     bool strict_builtin_errors;
     int64_t now_ns; /* time.now_ns for this evaluation; 0: the clock's */

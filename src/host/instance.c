@@ -7,8 +7,16 @@
 #include "host/instance.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
-enum { MAX_TABLE_ELEMENTS = 20000, MAX_STORE_ITEMS = 4, NEAR_LIMIT_BYTES = 1 << 20 };
+enum {
+    MAX_TABLE_ELEMENTS = 20000,
+    MAX_STORE_ITEMS = 4,
+    NEAR_LIMIT_BYTES = 1 << 20,
+    LINKED_AT_ONCE = 64 /* imports that need no allocation */
+};
 
 struct memory_view instance_memory(struct instance *i) {
     return (struct memory_view){wasmtime_memory_data(i->context, &i->memory),
@@ -27,7 +35,8 @@ bool memory_c_string(struct memory_view m, uint32_t address, struct str *out) {
 
 void instance_limit_memory(struct instance *i, uint64_t bytes) {
     i->memory_limit = bytes;
-    wasmtime_store_limiter(i->store, (int64_t)bytes, MAX_TABLE_ELEMENTS, MAX_STORE_ITEMS,
+    /* A shared sandbox takes one instance of each tenant's code; how many is its own to limit. */
+    wasmtime_store_limiter(i->store, (int64_t)bytes, MAX_TABLE_ELEMENTS, i->shared ? -1 : MAX_STORE_ITEMS,
                            MAX_STORE_ITEMS, MAX_STORE_ITEMS);
 }
 
@@ -117,6 +126,49 @@ enum err instance_call(struct instance *i, const wasmtime_func_t *f, wasmtime_va
     return name_error(i, error, text, text_bytes);
 }
 
+/* ---- how long it may take ---- */
+
+static uint64_t thread_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void instance_set_deadline(struct instance *i, uint64_t start_ns, uint64_t max_us) {
+    if (max_us > UINT64_MAX / 1000 / WALL_FACTOR) max_us = UINT64_MAX / 1000 / WALL_FACTOR;
+    i->deadline = (struct deadline){.start_ns = start_ns, .max_ns = max_us * 1000};
+    wasmtime_context_set_epoch_deadline(i->context, 1);
+}
+
+bool instance_late(struct instance *i, uint64_t *left_ns) {
+    struct deadline *d = &i->deadline;
+    uint64_t wall = clock_ns() - d->start_ns, used = thread_ns();
+    if (!d->ticked) { /* what was used before the first tick is taken for the wall's time, a tick at most */
+        uint64_t tick = (uint64_t)i->engine->options.tick_us * 1000, before = wall < tick ? wall : tick;
+        d->used_from_ns = used > before ? used - before : 0;
+        d->ticked = true;
+    }
+    used -= d->used_from_ns;
+    *left_ns = used < d->max_ns ? d->max_ns - used : 0;
+    return used >= d->max_ns || wall >= WALL_FACTOR * d->max_ns + WALL_SLACK_NS;
+}
+
+/* wasmtime asks at the tick that was set; most evaluations are over before the first. */
+static wasmtime_error_t *deadline_tick(wasmtime_context_t *context, void *data, uint64_t *ticks,
+                                       wasmtime_update_deadline_kind_t *kind) {
+    struct instance *i = data;
+    uint64_t left, tick = (uint64_t)i->engine->options.tick_us * 1000;
+    (void)context;
+    if (instance_late(i, &left)) {
+        i->stopped = ERR_DEADLINE;
+        snprintf(i->message, sizeof i->message, "%s", err_meaning(ERR_DEADLINE));
+        return wasmtime_error_new("deadline");
+    }
+    *ticks = left > 2 * tick ? left / tick : 1;
+    *kind = WASMTIME_UPDATE_DEADLINE_CONTINUE;
+    return NULL;
+}
+
 /* ---- making one ---- */
 
 /* wasmtime_func_call_unchecked trusts its caller, so an export counts only with the exact type
@@ -132,24 +184,45 @@ static bool type_is(struct instance *i, const wasmtime_func_t *f, size_t n, int 
     return ok;
 }
 
-/* From the policy's own module, else from the runtime. */
-bool instance_find(struct instance *i, const char *name, size_t n_params, int result,
-                   wasmtime_func_t *out) {
+bool instance_export(struct instance *i, const wasmtime_instance_t *from, const char *name, size_t n_params,
+                     int result, wasmtime_func_t *out) {
     wasmtime_extern_t item;
     out->store_id = 0;
-    if (!wasmtime_instance_export_get(i->context, &i->code, name, strlen(name), &item) &&
-        !(i->policy->form == MODULE_THIN &&
-          wasmtime_instance_export_get(i->context, &i->base, name, strlen(name), &item)))
-        return true;
+    if (!wasmtime_instance_export_get(i->context, from, name, strlen(name), &item)) return true;
     if (item.kind != WASMTIME_EXTERN_FUNC) return false;
-    /* Types belong to the code: they were checked when the policy was loaded. */
-    if (!i->policy->types_checked && !type_is(i, &item.of.func, n_params, result)) return false;
+    /* Types belong to the code: they are checked with its first instance. The runtime is ours. */
+    if (from != &i->base && !(i->policy && i->policy->code->checked) &&
+        !type_is(i, &item.of.func, n_params, result))
+        return false;
     *out = item.of.func;
     return true;
 }
 
-static enum err find_exports(struct instance *i, char *text, size_t text_bytes) {
+bool instance_find(struct instance *i, const char *name, size_t n_params, int result,
+                   wasmtime_func_t *out) {
+    if (!instance_export(i, &i->code, name, n_params, result, out)) return false;
+    return out->store_id || i->policy->form != MODULE_THIN ||
+           instance_export(i, &i->base, name, n_params, result, out);
+}
+
+enum err instance_find_runtime(struct instance *i) {
+    return instance_export(i, &i->base, "opa_malloc", 1, WASM_I32, &i->malloc) && i->malloc.store_id &&
+                   instance_export(i, &i->base, "opa_json_parse", 2, WASM_I32, &i->json_parse) &&
+                   i->json_parse.store_id &&
+                   instance_export(i, &i->base, "opa_json_dump", 1, WASM_I32, &i->json_dump) &&
+                   i->json_dump.store_id &&
+                   instance_export(i, &i->base, "opa_value_parse", 2, WASM_I32, &i->value_parse) &&
+                   instance_export(i, &i->base, "regent_set_strict", 1, -1, &i->set_strict)
+               ? OK
+               : ERR_ABI;
+}
+
+static bool find_functions(struct instance *i) {
     bool ours = i->policy->form != MODULE_OPA;
+    /* Most modules leave all but eval to the runtime. */
+    if (i->policy->form == MODULE_THIN && i->policy->code->stateless)
+        return instance_export(i, &i->code, "regent_eval", 3, WASM_I64, &i->eval) && i->eval.store_id &&
+               instance_find_runtime(i) == OK;
     bool ok = (ours ? instance_find(i, "regent_eval", 3, WASM_I64, &i->eval)
                     : instance_find(i, "opa_eval", 7, WASM_I32, &i->eval)) &&
               instance_find(i, "opa_malloc", 1, WASM_I32, &i->malloc) &&
@@ -159,19 +232,22 @@ static enum err find_exports(struct instance *i, char *text, size_t text_bytes) 
               instance_find(i, "regent_set_strict", 1, -1, &i->set_strict) &&
               instance_find(i, "opa_heap_ptr_get", 0, WASM_I32, &i->heap_get) &&
               instance_find(i, "opa_heap_ptr_set", 1, -1, &i->heap_set);
-    if (ok && i->eval.store_id && i->malloc.store_id && i->json_parse.store_id &&
-        i->json_dump.store_id && (ours || (i->heap_get.store_id && i->heap_set.store_id)))
-        return OK;
+    return ok && i->eval.store_id && i->malloc.store_id && i->json_parse.store_id && i->json_dump.store_id &&
+           (ours || (i->heap_get.store_id && i->heap_set.store_id));
+}
+
+static enum err find_exports(struct instance *i, char *text, size_t text_bytes) {
+    if (find_functions(i)) return OK;
     snprintf(text, text_bytes, "the module lacks exports of %s, or they have other types",
-             ours ? "Regent's ABI 1" : "OPA's ABI 1.2");
+             i->policy->form != MODULE_OPA ? "Regent's ABI 1" : "OPA's ABI 1.2");
     return ERR_ABI;
 }
 
-static enum err instantiate(struct instance *i, const wasmtime_module_t *module,
-                            const wasmtime_extern_t *imports, size_t n, wasmtime_instance_t *out,
-                            char *text, size_t text_bytes) {
+enum err instance_link(struct instance *i, const struct code *code, const wasmtime_extern_t *items,
+                       wasmtime_instance_t *out, char *text, size_t text_bytes) {
     wasm_trap_t *trap = NULL;
-    wasmtime_error_t *error = wasmtime_instance_new(i->context, module, imports, n, out, &trap);
+    wasmtime_error_t *error =
+        wasmtime_instance_new(i->context, code->module, items, code->n_imports, out, &trap);
     if (trap) return name_trap(i, trap, text, text_bytes);
     if (!error) return OK;
     enum err err = name_error(i, error, text, text_bytes);
@@ -179,54 +255,56 @@ static enum err instantiate(struct instance *i, const wasmtime_module_t *module,
 }
 
 /* The runtime imports env.* only; the memory module nothing. */
-static enum err make_base(struct instance *i, char *text, size_t text_bytes) {
-    const struct policy *p = i->policy;
+static enum err make_base(struct instance *i, const struct code *base, char *text, size_t text_bytes) {
     wasmtime_extern_t item;
     wasm_trap_t *trap = NULL;
-    wasmtime_error_t *error = wasmtime_linker_instantiate(p->engine->linker, i->context,
-                                                          p->base->module, &i->base, &trap);
+    wasmtime_error_t *error = wasmtime_instance_pre_instantiate(base->pre, i->context, &i->base, &trap);
     if (trap) return name_trap(i, trap, text, text_bytes);
     if (error) { /* the pool has no room left, or the limit is below the runtime's own memory */
         enum err err = name_error(i, error, text, text_bytes);
         return i->stopped ? err : ERR_MEMORY;
     }
-    if (!wasmtime_instance_export_get(i->context, &i->base, "memory", 6, &item))
-        return ERR_INTERNAL;
+    if (!wasmtime_instance_export_get(i->context, &i->base, "memory", 6, &item)) return ERR_INTERNAL;
     i->memory = item.of.memory;
-    return instance_reserve(i, p->memory_pages * WASM_PAGE_BYTES);
+    return OK;
 }
 
-static bool find_import(struct instance *i, const struct module_import *im,
-                        wasmtime_extern_t *out) {
-    if (im->memory) {
+bool instance_offer(struct instance *i, uint16_t n, wasmtime_extern_t *out) {
+    const struct offers *o = &i->engine->offers;
+    struct str name = o->names[n];
+    if (n == OFFER_MEMORY) {
         *out = (wasmtime_extern_t){.kind = WASMTIME_EXTERN_MEMORY, .of.memory = i->memory};
         return true;
     }
-    if (str_is(im->module, "env"))
-        return wasmtime_linker_get(i->policy->engine->linker, i->context, "env", 3, im->name.ptr,
-                                   im->name.len, out);
-    return wasmtime_instance_export_get(i->context, &i->base, im->name.ptr, im->name.len, out);
+    if (offer_is_env(o, n))
+        return wasmtime_linker_get(i->engine->linker, i->context, "env", 3, name.ptr, name.len, out);
+    return wasmtime_instance_export_get(i->context, &i->base, name.ptr, name.len, out);
 }
 
 static enum err make_code(struct instance *i, char *text, size_t text_bytes) {
-    const struct policy *p = i->policy;
-    enum err err = OK;
-    wasmtime_extern_t *items = calloc(p->imports.n + 1, sizeof *items);
-    if (!items) return ERR_MEMORY;
-    for (uint32_t k = 0; k < p->imports.n && !err; k++) {
-        const struct module_import *im = &p->imports.items[k];
-        if (find_import(i, im, &items[k])) continue;
-        snprintf(text, text_bytes, "import %.*s.%.*s is not offered by this host",
-                 STR_FMT(im->module), STR_FMT(im->name));
-        err = ERR_ABI;
-    }
-    if (!err)
-        err = instantiate(i, p->code->module, items, p->imports.n, &i->code, text, text_bytes);
-    free(items);
+    const struct code *c = i->policy->code;
+    wasmtime_extern_t few[LINKED_AT_ONCE];
+    wasmtime_extern_t *items = c->n_imports <= LINKED_AT_ONCE ? few : calloc(c->n_imports, sizeof *items);
+    enum err err = items ? OK : ERR_MEMORY;
+    for (uint32_t k = 0; k < c->n_imports && !err; k++)
+        if (!instance_offer(i, c->imports[k], &items[k])) err = ERR_ABI;
+    if (!err) err = instance_link(i, c, items, &i->code, text, text_bytes);
+    if (items != few) free(items);
     return err;
 }
 
-static enum err place_image(struct instance *i) {
+void instance_trim(struct instance *i) {
+    const struct offers *o = &i->engine->offers;
+    struct memory_view m = instance_memory(i);
+    uint8_t *bytes = instance_bytes(i);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), lo = o->data_at / page * page;
+    uint64_t hi = (o->data_at + o->data.len + page - 1) / page * page;
+    if (!o->resettable || m.len < hi) return;
+    madvise(bytes, lo, MADV_DONTNEED);
+    madvise(bytes + hi, m.len - hi, MADV_DONTNEED);
+}
+
+enum err instance_place_image(struct instance *i) {
     const struct policy *p = i->policy;
     enum err err = instance_reserve(i, (uint64_t)p->heap_base + WASM_PAGE_BYTES);
     if (err) return err;
@@ -258,34 +336,48 @@ static enum err parse_data(struct instance *i, char *text, size_t text_bytes) {
     return OK;
 }
 
-static enum err instance_make(struct instance *i, const struct limits *limits, char *text,
-                              size_t text_bytes) {
-    const struct engine_options *o = &i->policy->engine->options;
-    enum err err;
+enum err instance_open(struct instance *i, struct code *base, const struct limits *limits, char *text,
+                       size_t text_bytes) {
+    i->store = wasmtime_store_new(i->engine->wasm, NULL, NULL);
+    i->context = wasmtime_store_context(i->store);
     instance_limit_memory(i, limits->memory_bytes);
     wasmtime_context_set_data(i->context, i);
-    wasmtime_context_set_epoch_deadline(i->context, limits->deadline_us / o->tick_us + 2);
-    if (o->fuel) {
+    wasmtime_store_epoch_deadline_callback(i->store, deadline_tick, i, NULL);
+    instance_set_deadline(i, clock_ns(), limits->deadline_us);
+    if (i->engine->options.fuel) {
         wasmtime_error_t *error = wasmtime_context_set_fuel(i->context, UINT64_MAX / 2);
         if (error) wasmtime_error_delete(error);
     }
-    if ((err = make_base(i, text, text_bytes)) != OK) return err;
+    return make_base(i, base, text, text_bytes);
+}
+
+void instance_close(struct instance *i) {
+    if (i->store) wasmtime_store_delete(i->store);
+    if (i->policy) policy_unuse(i->policy);
+}
+
+static enum err instance_make(struct instance *i, const struct limits *limits, bool lean, char *text,
+                              size_t text_bytes) {
+    const struct policy *p = i->policy;
+    enum err err;
+    if ((err = instance_open(i, p->base, limits, text, text_bytes)) != OK) return err;
+    if (lean && p->form == MODULE_THIN) instance_trim(i);
+    if ((err = instance_reserve(i, p->memory_pages * WASM_PAGE_BYTES)) != OK) return err;
     if ((err = make_code(i, text, text_bytes)) != OK) return err;
     if ((err = find_exports(i, text, text_bytes)) != OK) return err;
-    err = i->policy->form == MODULE_OPA ? parse_data(i, text, text_bytes) : place_image(i);
+    err = p->form == MODULE_OPA ? parse_data(i, text, text_bytes) : instance_place_image(i);
     i->base_bytes = instance_memory(i).len;
     return err;
 }
 
-enum err instance_new(struct policy *p, const struct limits *limits, struct instance **out,
+enum err instance_new(struct policy *p, const struct limits *limits, bool lean, struct instance **out,
                       char *text, size_t text_bytes) {
     struct instance *i = calloc(1, sizeof *i);
     if (!i) return ERR_MEMORY;
     policy_use(p);
     i->policy = p;
-    i->store = wasmtime_store_new(p->engine->wasm, NULL, NULL);
-    i->context = wasmtime_store_context(i->store);
-    enum err err = instance_make(i, limits, text, text_bytes);
+    i->engine = p->engine;
+    enum err err = instance_make(i, limits, lean, text, text_bytes);
     if (err) {
         if (!text[0]) snprintf(text, text_bytes, "%s", err_meaning(err));
         instance_free(i);
@@ -297,7 +389,6 @@ enum err instance_new(struct policy *p, const struct limits *limits, struct inst
 
 void instance_free(struct instance *i) {
     if (!i) return;
-    wasmtime_store_delete(i->store);
-    policy_unuse(i->policy);
+    instance_close(i);
     free(i);
 }

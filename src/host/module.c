@@ -11,8 +11,12 @@
 
 enum section_id {
     SECTION_CUSTOM = 0,
+    SECTION_TYPE = 1,
     SECTION_IMPORT = 2,
+    SECTION_FUNCTION = 3,
     SECTION_MEMORY = 5,
+    SECTION_EXPORT = 7,
+    SECTION_CODE = 10,
     SECTION_DATA = 11,
     SECTION_DATA_COUNT = 12,
 };
@@ -123,6 +127,7 @@ static enum err read_regent(struct module_reader *m) {
         return ERR_ABI;
     }
     const struct json *form = json_get_c(v, "form"), *runtime = json_get_c(v, "runtime");
+    m->info->input_paths = json_get_c(v, "input");
     if (form && form->kind == JSON_STRING && str_is(form->text, "full")) {
         m->info->form = MODULE_FULL;
         return OK;
@@ -137,6 +142,25 @@ static enum err read_regent(struct module_reader *m) {
     return OK;
 }
 
+/* One function, by the name that the host calls. */
+static bool exports_eval_only(struct reader r) {
+    uint32_t n = reader_leb_u32(&r);
+    struct str name = read_name(&r);
+    uint8_t kind = reader_u8(&r);
+    reader_leb_u32(&r);
+    return !r.failed && n == 1 && kind == KIND_FUNCTION && str_is(name, "regent_eval") && reader_left(&r) == 0;
+}
+
+/* What bodies hold is wasmtime's to read; their length tells how long compiling may take. */
+static enum err read_code(struct module_reader *m, struct reader r) {
+    uint32_t n = reader_leb_u32(&r);
+    for (uint32_t i = 0; i < n && !r.failed; i++) {
+        struct str body = read_name(&r);
+        if (body.len > m->info->largest_function) m->info->largest_function = (uint32_t)body.len;
+    }
+    return r.failed ? ERR_INVALID : OK;
+}
+
 static enum err read_section(struct module_reader *m, uint8_t id, struct str bytes) {
     struct reader r = reader_of(bytes.ptr, bytes.len);
     switch (id) {
@@ -149,10 +173,16 @@ static enum err read_section(struct module_reader *m, uint8_t id, struct str byt
     case SECTION_IMPORT: return read_imports(m, r);
     case SECTION_MEMORY: {
         if (reader_leb_u32(&r) == 1) m->info->memory_pages = read_limits(&r);
+        m->info->stateless = false;
         return r.failed ? ERR_INVALID : OK;
     }
+    case SECTION_EXPORT: m->info->stateless &= exports_eval_only(r); return OK;
+    case SECTION_CODE: return read_code(m, r);
     case SECTION_DATA: m->data = bytes; return OK;
-    default: return OK;
+    case SECTION_TYPE:
+    case SECTION_FUNCTION:
+    case SECTION_DATA_COUNT: return OK;
+    default: m->info->stateless = false; return OK; /* tables, globals, elements, start, tags, what comes next */
     }
 }
 
@@ -203,7 +233,7 @@ enum err module_read(struct str wasm, struct arena *a, struct module_info *out,
                      struct load_message *message) {
     struct module_reader m = {.arena = a, .info = out, .message = message};
     enum err err;
-    *out = (struct module_info){0};
+    *out = (struct module_info){.stateless = true};
     buf_init(&out->code, MODULE_MAX_BYTES);
     load_say(message, "not a WebAssembly module");
     if (wasm.len > MODULE_MAX_BYTES) {

@@ -36,7 +36,13 @@ struct module_info {
         struct module_segment *items;
         uint32_t n, cap;
     } segments;
+    const struct json *input_paths; /* ours: lists of strings, the paths that are read; NULL: not said */
     uint64_t memory_pages; /* the imported or own memory's minimum */
+    /* Nothing of its own that running can change or that runs by itself (memory, table, global, element,
+     * start, tag), and no export but regent_eval: all that calls leave behind lies in the memory it
+     * imports. */
+    bool stateless;
+    uint32_t largest_function; /* bytes of the longest body */
     struct buf code;       /* the module as it is compiled: ours without data, all without custom
                               sections; module_info_deinit frees it */
 };

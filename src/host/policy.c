@@ -20,6 +20,7 @@ static void policy_free(struct policy *p) {
     image_deinit(&p->segments);
     image_deinit(&p->data);
     arena_deinit(&p->arena);
+    free(p->lists);
     free(p);
 }
 
@@ -33,7 +34,9 @@ struct policy *policy_acquire(struct policy *p) {
 }
 
 void policy_release(struct policy *p) {
-    if (p && atomic_fetch_sub(&p->handles, 1) == 1) policy_unuse(p);
+    if (!p || atomic_fetch_sub(&p->handles, 1) != 1) return;
+    atomic_fetch_add(&p->engine->retired, 1);
+    policy_unuse(p);
 }
 
 uint32_t policy_entrypoint_count(const struct policy *p) { return p->entries.n; }
@@ -45,6 +48,7 @@ int32_t policy_entrypoint(const struct policy *p, struct str name) {
         if (str_eq(p->entries.items[i].name, name)) return (int32_t)i;
     return -1;
 }
+uint64_t policy_input_mark(const struct policy *p) { return p->input_mark; }
 struct policy_stats policy_stats(const struct policy *p) {
     return p->stats;
 }
@@ -59,8 +63,8 @@ const struct host_builtin *policy_find_builtin(const struct policy *p, int32_t i
 static const struct json *read_ids(struct policy *p, struct str text) {
     struct json *v = NULL;
     struct json_error error;
-    char *copy = arena_strndup(&p->arena, text.ptr, text.len);
-    if (!copy || json_parse(&p->arena, (struct str){copy, text.len}, &v, &error) != OK) return NULL;
+    char *copy = arena_strndup(p->loading, text.ptr, text.len);
+    if (!copy || json_parse(p->loading, (struct str){copy, text.len}, &v, &error) != OK) return NULL;
     if (v->kind != JSON_OBJECT) return NULL;
     for (uint32_t i = 0; i < v->n; i++) {
         int64_t id;
@@ -73,7 +77,7 @@ enum err policy_set_entries(struct policy *p, struct str text, struct load_messa
     const struct json *v = read_ids(p, text);
     load_say(message, "entrypoints are not an object of ids 0 to n - 1");
     if (!v) return ERR_ABI;
-    p->entries.items = ARENA_ARRAY(&p->arena, struct policy_entry, v->n);
+    p->entries.items = ARENA_ARRAY(p->loading, struct policy_entry, v->n);
     if (!p->entries.items) return ERR_MEMORY;
     p->entries.n = p->entries.cap = v->n;
     for (uint32_t i = 0; i < v->n; i++) {
@@ -99,22 +103,8 @@ enum err policy_set_builtins(struct policy *p, struct str text, struct load_mess
         }
         if (json_int64(v->items[i], &id)) b.id = (int32_t)id;
         uint32_t n = p->builtins.n;
-        ARENA_PUSH(&p->arena, &p->builtins, b);
+        ARENA_PUSH(p->loading, &p->builtins, b);
         if (p->builtins.n == n) return ERR_MEMORY;
-    }
-    return OK;
-}
-
-/* Imports and memory size outlive the module's bytes. */
-static enum err keep_info(struct policy *p, const struct module_info *info) {
-    p->form = info->form;
-    p->memory_pages = info->memory_pages;
-    for (uint32_t i = 0; i < info->imports.n; i++) {
-        struct module_import im = info->imports.items[i];
-        im.module.ptr = arena_strndup(&p->arena, im.module.ptr, im.module.len);
-        im.name.ptr = arena_strndup(&p->arena, im.name.ptr, im.name.len);
-        ARENA_PUSH(&p->arena, &p->imports, im);
-        if (!im.module.ptr || !im.name.ptr || p->imports.n != i + 1) return ERR_MEMORY;
     }
     return OK;
 }
@@ -171,31 +161,43 @@ static enum err try_instance(struct policy *p, struct load_message *message) {
     struct limits limits = {.deadline_us = LOAD_DEADLINE_US + p->data_text.len / PARSE_BYTES_PER_US,
                             .memory_bytes = p->engine->options.max_memory_bytes};
     char text[256] = "";
-    enum err err = instance_new(p, &limits, &i, text, sizeof text);
+    enum err err = instance_new(p, &limits, false, &i, text, sizeof text);
     if (err) {
         load_say(message, "%s: %s", err_word(err), text);
         return err == ERR_MEMORY || err == ERR_LIMIT || err == ERR_ABI ? err : ERR_INVALID;
     }
     if (p->form == MODULE_OPA) err = ask_opa_module(p, i, message);
-    p->types_checked = true;
+    atomic_store(&p->code->checked, true);
     instance_free(i);
     return err;
+}
+
+/* Another policy of this code has been tried, and its own image fits: there is nothing left that could fail. */
+static bool tried(const struct policy *p) {
+    uint64_t image = (uint64_t)p->heap_base + WASM_PAGE_BYTES, most = p->engine->options.max_memory_bytes;
+    return p->form == MODULE_THIN && p->code->stateless && atomic_load(&p->code->checked) && image <= most;
 }
 
 static enum err load_module(struct policy *p, const struct policy_source *source, struct str wasm,
                             struct module_info *info, struct load_message *m) {
     enum err err;
     struct code_origin origin;
-    if ((err = module_read(wasm, &p->arena, info, m)) != OK) return err;
+    if (source->max_module_bytes && wasm.len > source->max_module_bytes) {
+        load_say(m, "module of %zu bytes is larger than the limit of %llu", wasm.len,
+                 (unsigned long long)source->max_module_bytes);
+        return ERR_LIMIT;
+    }
+    if ((err = module_read(wasm, p->loading, info, m)) != OK) return err;
     if (info->form == MODULE_THIN && !str_is(info->runtime_hash, runtime_sha256)) {
         load_say(m, "thin module wants runtime %.*s, this host has %s",
                  (int)(info->runtime_hash.len < 64 ? info->runtime_hash.len : 64),
                  info->runtime_hash.ptr, runtime_sha256);
         return ERR_ABI;
     }
-    if ((err = keep_info(p, info)) != OK) return err;
-    if ((err = code_acquire(p->engine, buf_view(&info->code), &p->code, &origin, m)) != OK)
-        return err;
+    p->form = info->form;
+    p->memory_pages = info->memory_pages;
+    p->input_mark = info->input_paths && source->input_mark ? source->input_mark(info->input_paths) : ~(uint64_t)0;
+    if ((err = code_acquire(p->engine, info, source->max_compile_us, &p->code, &origin, m)) != OK) return err;
     p->stats.code_from = origin.from;
     p->stats.compile_us = origin.compile_us;
     p->stats.code_bytes = p->code->bytes;
@@ -204,10 +206,11 @@ static enum err load_module(struct policy *p, const struct policy_source *source
     if (err) return err;
     err = p->form == MODULE_OPA ? print_data(p, source->data)
                                 : policy_build_image(p, info, source->data, m);
-    return err ? err : try_instance(p, m);
+    if (err) return err;
+    return tried(p) ? OK : try_instance(p, m);
 }
 
-static struct policy *policy_new(struct engine *e, struct str name) {
+static struct policy *policy_new(struct engine *e) {
     struct policy *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->engine = e;
@@ -217,19 +220,52 @@ static struct policy *policy_new(struct engine *e, struct str name) {
     arena_init(&p->arena, POLICY_ARENA_BYTES);
     image_init(&p->segments, 0, 0);
     image_init(&p->data, 0, 0);
-    p->name.ptr = arena_strndup(&p->arena, name.ptr ? name.ptr : "", name.len);
-    p->name.len = p->name.ptr ? name.len : 0;
     return p;
+}
+
+static char *put_text(char **at, struct str s) {
+    char *to = *at;
+    if (s.len) memcpy(to, s.ptr, s.len);
+    to[s.len] = 0;
+    *at += s.len + 1;
+    return to;
+}
+
+/* What loading wrote here and there goes into one block, images into as much as they need: a node holds thousands. */
+static enum err policy_seal(struct policy *p, struct str name) {
+    size_t builtins = p->builtins.n * sizeof *p->builtins.items, entries = p->entries.n * sizeof *p->entries.items;
+    size_t text = name.len + 1;
+    for (uint32_t i = 0; i < p->entries.n; i++) text += p->entries.items[i].name.len + 1;
+    uint8_t *block = malloc(builtins + entries + text);
+    if (!block) return ERR_MEMORY;
+    char *at = (char *)block + builtins + entries;
+    if (builtins) memcpy(block, p->builtins.items, builtins);
+    if (entries) memcpy(block + builtins, p->entries.items, entries);
+    p->lists = block;
+    p->builtins.items = (struct policy_builtin *)(void *)block;
+    p->entries.items = (struct policy_entry *)(void *)(block + builtins);
+    for (uint32_t i = 0; i < p->entries.n; i++)
+        p->entries.items[i].name.ptr = put_text(&at, p->entries.items[i].name);
+    p->name = (struct str){put_text(&at, name), name.len};
+    image_seal(&p->segments);
+    image_seal(&p->data);
+    return OK;
 }
 
 static enum err load_one(struct engine *e, const struct policy_source *source, struct str wasm,
                          struct policy **out, struct load_message *message) {
     struct module_info info = {0};
+    struct arena loading;
     uint64_t start = clock_ns();
-    struct policy *p = policy_new(e, source->name);
+    struct policy *p = policy_new(e);
     if (!p) return ERR_MEMORY;
+    arena_init(&loading, POLICY_ARENA_BYTES);
+    p->loading = &loading;
     enum err err = load_module(p, source, wasm, &info, message);
+    if (!err) err = policy_seal(p, source->name);
+    p->loading = NULL;
     module_info_deinit(&info);
+    arena_deinit(&loading);
     if (err) {
         policy_release(p);
         return err;
@@ -253,5 +289,6 @@ enum err policy_load(struct engine *e, const struct policy_source *source, struc
     else if (!has_thin)
         load_say(message, "no module given");
     if (!err && message) message->text[0] = 0; /* of the form that was passed over */
+    if (!err && source->keep && (err = policy_keep(*out, source))) policy_release(*out);
     return err;
 }

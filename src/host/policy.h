@@ -23,13 +23,11 @@ struct policy {
     uint64_t id;         /* never used again: what pools look instances up by */
     atomic_uint handles; /* policy_acquire; at 0 it is retired: pools drop its instances */
     atomic_uint uses;    /* handles > 0 counts as one, each instance as one */
-    struct arena arena;  /* names, imports, data text */
+    struct arena arena;  /* data text, what is kept */
+    struct arena *loading; /* what only loading needs; NULL afterwards */
+    void *lists;           /* entries, builtins, names: one block */
     enum module_form form;
     struct code *code, *base; /* base: the runtime (thin) or the memory module */
-    struct {
-        struct module_import *items;
-        uint32_t n, cap;
-    } imports;
     struct {
         struct policy_entry *items;
         uint32_t n, cap;
@@ -41,10 +39,12 @@ struct policy {
     uint64_t memory_pages;       /* that the module asks for */
     struct image segments, data; /* ours: what lies at the start of each instance's memory */
     uint32_t heap_base;          /* ours */
-    bool types_checked;          /* of the exports, by the instance that loading made */
     struct str data_text;        /* OPA's: JSON that each instance parses once */
     struct str name;
     struct policy_stats stats;
+    uint64_t input_mark; /* policy_input_mark */
+    bool is_kept;
+    struct kept_source kept; /* in arena */
 };
 
 void policy_use(struct policy *p); /* an instance holds it */
@@ -52,6 +52,8 @@ void policy_unuse(struct policy *p);
 static inline bool policy_retired(struct policy *p) {
     return atomic_load_explicit(&p->handles, memory_order_relaxed) == 0;
 }
+/* keep.c: copies modules and data into the policy's arena. ERR_MEMORY. */
+MUST_USE enum err policy_keep(struct policy *p, const struct policy_source *source);
 const struct host_builtin *policy_find_builtin(const struct policy *p, int32_t id);
 
 /* load_image.c: lays out segments and data, fills p->segments, p->data, p->heap_base, entries and

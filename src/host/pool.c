@@ -1,5 +1,5 @@
-/* A thread's instances: found by policy, kept in order of last use, dropped when too many or when
- * their policy was replaced. No locks: a pool belongs to one thread.
+/* A thread's instances: those that policies have for themselves, found by policy, kept in order of last use and within
+ * a budget; and a shared sandbox for all other policies. No locks: a pool belongs to one thread.
  *
  * in:   policies.
  * out:  instances, ready to evaluate.
@@ -7,7 +7,14 @@
 #include "host/pool.h"
 #include <stdlib.h>
 
-enum { SCRATCH_BYTES = 64 << 20, DEFAULT_LIVE = 256 };
+enum {
+    SCRATCH_BYTES = 64 << 20,
+    MOST_LIVE = 4096,
+    LIVE_BYTES = 16 << 20,
+    INSTANCE_BYTES = 48 << 10,   /* store, instances, pages that any evaluation touches */
+    KEEP_GROWN_BYTES = 4 << 20,  /* an instance that grew by more gives its memory back */
+    HOT_TURNS = 8                /* in the shared sandbox before an instance of its own is worth its making */
+};
 #define RESULT_MAX_BYTES ((size_t)1 << 30)
 
 enum err instances_new(struct engine *e, uint32_t max_live, struct instances **out) {
@@ -15,9 +22,11 @@ enum err instances_new(struct engine *e, uint32_t max_live, struct instances **o
     uint32_t buckets = 16;
     if (!pool) return ERR_MEMORY;
     pool->engine = e;
-    pool->max_live = max_live ? max_live : DEFAULT_LIVE;
+    pool->max_live = max_live ? max_live : MOST_LIVE;
+    pool->max_bytes = LIVE_BYTES + (uint64_t)max_live * INSTANCE_BYTES;
     if (pool->max_live > e->options.max_instances) pool->max_live = e->options.max_instances;
-    while (buckets < 2 * (uint64_t)pool->max_live) buckets *= 2;
+    pool->retired_seen = atomic_load(&e->retired);
+    while (buckets < pool->max_bytes / INSTANCE_BYTES && buckets < pool->max_live) buckets *= 2;
     pool->mask = buckets - 1;
     pool->buckets = calloc(buckets, sizeof *pool->buckets);
     pool->cache = builtin_cache_new();
@@ -32,6 +41,8 @@ enum err instances_new(struct engine *e, uint32_t max_live, struct instances **o
     *out = pool;
     return OK;
 }
+
+enum err instances_keep_zones(struct instances *pool) { return builtin_cache_keep_zones(pool->cache); }
 
 static void list_unlink(struct instances *pool, struct instance *i) {
     *(i->newer ? &i->newer->older : &pool->newest) = i->older;
@@ -55,12 +66,14 @@ void pool_drop(struct instances *pool, struct instance *i) {
     *at = i->chain;
     list_unlink(pool, i);
     pool->n_live--;
+    pool->live_bytes -= i->bytes;
     instance_free(i);
 }
 
 void instances_free(struct instances *pool) {
     if (!pool) return;
     while (pool->oldest) pool_drop(pool, pool->oldest);
+    shared_free(pool->shared);
     builtin_cache_free(pool->cache);
     buf_deinit(&pool->result);
     arena_deinit(&pool->scratch);
@@ -68,13 +81,27 @@ void instances_free(struct instances *pool) {
     free(pool);
 }
 
-/* Room for one more: replaced policies go first, then the least recently used. */
-static void pool_make_room(struct instances *pool) {
+/* ---- instances of policies' own ---- */
+
+/* From above: pages of the memory that were never touched count too. */
+static uint64_t bytes_of(struct instance *i) {
+    uint64_t size = wasmtime_memory_data_size(i->context, &i->memory);
+    return INSTANCE_BYTES + i->policy->stats.image_bytes + (size - i->base_bytes);
+}
+
+/* Policies that were replaced since the pool last looked take their memory with them. */
+static void drop_retired(struct instances *pool) {
+    uint64_t retired = atomic_load_explicit(&pool->engine->retired, memory_order_relaxed);
+    if (retired == pool->retired_seen) return;
+    pool->retired_seen = retired;
     for (struct instance *i = pool->oldest, *newer; i; i = newer) {
         newer = i->newer;
         if (policy_retired(i->policy)) pool_drop(pool, i);
     }
-    while (pool->oldest && pool->n_live >= pool->max_live) pool_drop(pool, pool->oldest);
+}
+
+static bool is_full(const struct instances *pool) {
+    return pool->n_live >= pool->max_live || pool->live_bytes + INSTANCE_BYTES > pool->max_bytes;
 }
 
 /* Memory does not shrink: an instance that holds more than a new limit allows is made anew. */
@@ -85,38 +112,108 @@ static bool fits(struct instance *i, const struct limits *limits) {
     return true;
 }
 
-static enum err pool_add(struct instances *pool, struct policy *p, const struct limits *limits,
-                         struct instance **out, char *text, size_t text_bytes) {
-    pool_make_room(pool);
-    enum err err = instance_new(p, limits, out, text, text_bytes);
+static enum err pool_add(struct instances *pool, const struct wish *w, struct instance **out, char *text,
+                         size_t text_bytes) {
+    while (pool->oldest && is_full(pool)) pool_drop(pool, pool->oldest);
+    enum err err = instance_new(w->policy, w->limits, true, out, text, text_bytes);
     if (err == ERR_MEMORY && pool->oldest) { /* other threads may hold the engine's last slots */
         pool_drop(pool, pool->oldest);
-        err = instance_new(p, limits, out, text, text_bytes);
+        err = instance_new(w->policy, w->limits, true, out, text, text_bytes);
     }
     if (err) return err;
-    struct instance **bucket = bucket_of(pool, p), *i = *out;
+    struct instance **bucket = bucket_of(pool, w->policy), *i = *out;
     i->chain = *bucket;
     *bucket = i;
     i->scratch = &pool->scratch;
     i->cache = pool->cache;
+    i->bytes = bytes_of(i);
+    i->used_at = pool->clock;
     list_push(pool, i);
     pool->n_live++;
+    pool->live_bytes += i->bytes;
     return OK;
 }
 
-enum err pool_take(struct instances *pool, struct policy *p, const struct limits *limits,
-                   struct instance **out, char *text, size_t text_bytes) {
-    struct instance *i = *bucket_of(pool, p);
-    while (i && i->policy != p) i = i->chain;
-    if (i && !fits(i, limits)) {
+static struct instance *find_own(struct instances *pool, const struct wish *w) {
+    struct instance *i = *bucket_of(pool, w->policy);
+    while (i && i->policy != w->policy) i = i->chain;
+    if (!i) return NULL;
+    if (!fits(i, w->limits)) {
         pool_drop(pool, i);
-        i = NULL;
+        return NULL;
     }
-    if (!i) return pool_add(pool, p, limits, out, text, text_bytes);
+    i->used_at = pool->clock;
     if (i != pool->newest) {
         list_unlink(pool, i);
         list_push(pool, i);
     }
-    *out = i;
+    return i;
+}
+
+/* ---- the shared one ---- */
+
+/* Is p's turn here so often that it should have an instance of its own, and more often than that of the policy whose
+ * instance would have to go for it? Two policies with the same slot wear each other's count down. */
+static bool is_hot(struct instances *pool, const struct policy *p) {
+    struct heat *h = &pool->heat[(uint32_t)(p->id * 0x9e3779b97f4a7c15u >> 40) % HEAT_SLOTS];
+    if (h->id != p->id && h->turns > 0) {
+        h->turns--;
+        return false;
+    }
+    if (h->id != p->id || h->turns == 0) *h = (struct heat){p->id, 0, pool->clock};
+    if (++h->turns < HOT_TURNS) return false;
+    uint64_t interval = (pool->clock - h->since) / h->turns;
+    h->turns = 0;
+    return !is_full(pool) || !pool->oldest || 2 * interval < pool->clock - pool->oldest->used_at;
+}
+
+static void shared_gone(struct instances *pool) {
+    shared_free(pool->shared);
+    pool->shared = NULL;
+}
+
+static enum err take_shared(struct instances *pool, struct policy *p, struct instance **out, char *text,
+                            size_t text_bytes) {
+    if (pool->shared && shared_policy(pool->shared) != p && shared_worn(pool->shared)) shared_gone(pool);
+    if (!pool->shared) {
+        enum err err = shared_new(pool->engine, &pool->shared, text, text_bytes);
+        if (err) return err;
+    }
+    enum err err = shared_bind(pool->shared, p, out, text, text_bytes);
+    if (err) {
+        shared_gone(pool);
+        return err;
+    }
+    (*out)->scratch = &pool->scratch;
+    (*out)->cache = pool->cache;
     return OK;
+}
+
+enum err pool_take(struct instances *pool, const struct wish *w, struct instance **out, char *text,
+                   size_t text_bytes) {
+    pool->clock++;
+    if ((*out = find_own(pool, w))) return OK;
+    bool may_share = !w->own && shared_takes(w->policy, w->limits, w->input_len);
+    bool there = pool->shared && shared_policy(pool->shared) == w->policy;
+    if (may_share && there) return take_shared(pool, w->policy, out, text, text_bytes);
+    drop_retired(pool);
+    if (may_share && !is_hot(pool, w->policy) &&
+        take_shared(pool, w->policy, out, text, text_bytes) == OK)
+        return OK;
+    return pool_add(pool, w, out, text, text_bytes);
+}
+
+bool pool_must_drop(struct instance *i, bool failed) {
+    if (i->shared) return false;
+    return failed || wasmtime_memory_data_size(i->context, &i->memory) > i->base_bytes + KEEP_GROWN_BYTES;
+}
+
+void pool_put(struct instances *pool, struct instance *i, bool failed) {
+    if (i->shared) {
+        if (failed) shared_spoil(pool->shared);
+        return;
+    }
+    uint64_t bytes = bytes_of(i);
+    pool->live_bytes += bytes - i->bytes;
+    i->bytes = bytes;
 }

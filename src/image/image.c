@@ -19,6 +19,16 @@ void image_deinit(struct image *m) {
     buf_deinit(&m->bytes);
 }
 
+void image_seal(struct image *m) {
+    free(m->strings.slots);
+    m->strings.slots = NULL;
+    m->strings.n = m->strings.cap = 0;
+    uint8_t *p = m->bytes.len ? realloc(m->bytes.ptr, m->bytes.len) : NULL;
+    if (!p) return;
+    m->bytes.ptr = p;
+    m->bytes.cap = m->bytes.len;
+}
+
 static void fail(struct image *m, enum err e) {
     if (!m->bytes.err) m->bytes.err = e;
 }

@@ -33,6 +33,8 @@ void image_share_strings(struct image *m, const struct image *below);
 void image_know(struct image *m, value word);
 /* The bytes of a string or number of this image or the one below. */
 struct str image_text(const struct image *m, value v);
+/* Nothing more will be written: gives back what only writing needs. */
+void image_seal(struct image *m);
 /* Words. After a failure (memory, limit) m->bytes.err is set and words are undefined. */
 value image_string(struct image *m, struct str s);
 value image_number(struct image *m, struct str text); /* TAG_INTEGER when it fits, else text */
@@ -45,6 +47,13 @@ value image_json(struct image *m, const struct json *v);
 /* OPA's total order, on words whose pointers lie in `m`. */
 int image_compare(const struct image *m, value a, value b);
 uint32_t image_hash(const struct image *m, value v);
+
+/* Reading back: words of an image that was written natively (not of a module's memory, which memory_read is for).
+ * Member of an object, item of an array; false: none there. */
+bool image_member(const struct image *m, value object, struct str key, value *out);
+bool image_item(const struct image *m, value array, int64_t index, value *out);
+/* As compact JSON, members in order. */
+void image_print(const struct image *m, value v, struct buf *out);
 
 /* A module's memory as the host sees it; every read is bounds-checked, since its content is hostile. */
 struct memory_view {

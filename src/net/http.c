@@ -1,5 +1,6 @@
 /* Helpers on HTTP messages. in: requests. out: header values, decoded text. owns: nothing. */
 #include "net/http.h"
+#include <strings.h>
 
 struct str http_header_get(const struct http_request *r, struct str name) {
     for (uint32_t i = 0; i < r->n_headers; i++)
@@ -7,12 +8,55 @@ struct str http_header_get(const struct http_request *r, struct str name) {
     return (struct str){NULL, 0};
 }
 
+void http_reply_init(struct http_reply *reply, struct buf *body) {
+    reply->status = 500;
+    reply->content_type = NULL;
+    reply->body = body;
+    reply->n_extra = 0;
+    reply->grpc_status = -1;
+    reply->grpc_message = NULL;
+}
+
+struct str http_number(uint64_t n, char digits[24]) {
+    size_t at = 24;
+    do digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    return (struct str){digits + at, 24 - at};
+}
+
+static bool is_token(unsigned char c) {
+    return c > ' ' && c < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c);
+}
+
+/* Names that belong to the connection, or that the server writes itself. */
+static bool is_framing(struct str name) {
+    static const char *const names[] = {"connection", "content-length", "transfer-encoding", "keep-alive", "upgrade"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t n = strlen(names[i]);
+        if (name.len == n && strncasecmp(name.ptr, names[i], n) == 0) return true;
+    }
+    return false;
+}
+
+bool http_header_sendable(const struct http_header *h) {
+    for (size_t i = 0; i < h->name.len; i++)
+        if (!is_token((unsigned char)h->name.ptr[i])) return false;
+    for (size_t i = 0; i < h->value.len; i++) {
+        unsigned char c = (unsigned char)h->value.ptr[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) return false;
+    }
+    return h->name.len && !is_framing(h->name);
+}
+
 const char *http_reason(int status) {
     switch (status) {
     case 100: return "Continue";
     case 200: return "OK";
     case 204: return "No Content";
+    case 207: return "Multi-Status";
+    case 301: return "Moved Permanently";
     case 304: return "Not Modified";
+    case 307: return "Temporary Redirect";
     case 400: return "Bad Request";
     case 401: return "Unauthorized";
     case 403: return "Forbidden";

@@ -267,31 +267,28 @@ enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits 
     return HTTP1_DONE;
 }
 
-static void put_number(struct buf *out, size_t n) {
-    char digits[20];
-    size_t at = sizeof digits;
-    do digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    buf_put(out, digits + at, sizeof digits - at);
-}
-
 void http1_write(struct buf *out, const struct http_reply *reply, bool keep_alive, bool head_only) {
+    char digits[24];
+    bool bodiless = reply->status == 204 || reply->status == 304;
     buf_str(out, STR("HTTP/1.1 "));
-    put_number(out, (size_t)reply->status);
+    buf_str(out, http_number((uint64_t)reply->status, digits));
     buf_byte(out, ' ');
     buf_cstr(out, http_reason(reply->status));
-    buf_str(out, STR("\r\nContent-Length: "));
-    put_number(out, reply->body->len);
+    if (!bodiless) {
+        buf_str(out, STR("\r\nContent-Length: "));
+        buf_str(out, http_number(reply->body->len, digits));
+    }
     if (reply->content_type) {
         buf_str(out, STR("\r\nContent-Type: "));
         buf_cstr(out, reply->content_type);
     }
     for (uint32_t i = 0; i < reply->n_extra; i++) {
+        if (!http_header_sendable(&reply->extra[i])) continue;
         buf_str(out, STR("\r\n"));
         buf_str(out, reply->extra[i].name);
         buf_str(out, STR(": "));
         buf_str(out, reply->extra[i].value);
     }
     buf_str(out, keep_alive ? STR("\r\n\r\n") : STR("\r\nConnection: close\r\n\r\n"));
-    if (!head_only) buf_str(out, buf_view(reply->body));
+    if (!head_only && !bodiless) buf_str(out, buf_view(reply->body));
 }

@@ -85,7 +85,7 @@ def wait_for(what, seconds=10):
     return False
 
 
-def build(files, entrypoints, out):
+def build(files, entrypoints, out, *flags):
     """Builds a bundle from {name: text} and moves it into place whole."""
     folder = tempfile.mkdtemp(dir=TMP)
     for name, text in files.items():
@@ -94,7 +94,7 @@ def build(files, entrypoints, out):
             f.write(text)
     target = out + ".new"
     os.makedirs(os.path.dirname(out), exist_ok=True)
-    command = [REGENT, "build", "-t", "wasm", "-o", target, "-b", folder]
+    command = [REGENT, "build", "-t", "wasm", "-o", target, "-b", folder, *flags]
     for e in entrypoints:
         command += ["-e", e]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -161,4 +161,61 @@ static inline void wasm_test_module(struct buf *out, const struct wasm_test_modu
     buf_deinit(&b);
 }
 
+/* The same in the thin form, for this host's runtime: memory comes from `regent`, and nothing but regent_eval is
+ * exported. Function indices: 0 regent.rt_eval_begin (i32,i32)->(), 1 regent.rt_get (i64,i64)->i64, 2 regent_eval. */
+struct wasm_test_thin {
+    const uint8_t *eval;
+    size_t eval_len;
+    uint8_t extra_section; /* one more, with this payload; 0: none */
+    const char *extra;
+    size_t extra_len;
+    bool second_export;    /* of the same function, as "another" */
+    const char *runtime;   /* hex SHA-256 */
+};
+enum { TEST_THIN_BEGIN = 0, TEST_THIN_GET = 1, TEST_THIN_EVAL = 2 };
+
+static inline void wasm_test_thin_module(struct buf *out, const struct wasm_test_thin *m) {
+    static const uint8_t types[] = {3,    0x60, 3, 0x7f, 0x7f, 0x7f, 1, 0x7e,  /* 0: (i32,i32,i32)->i64 */
+                                    0x60, 2,    0x7f, 0x7f, 0,                 /* 1: (i32,i32)->() */
+                                    0x60, 2,    0x7e, 0x7e, 1,    0x7e};       /* 2: (i64,i64)->i64 */
+    static const struct wasm_test_module plain;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    buf_put(out, "\0asm\1\0\0\0", 8);
+    buf_put(&b, types, sizeof types);
+    wasm_section(out, 1, &b);
+    buf_byte(&b, 3);
+    wasm_name(&b, "regent");
+    wasm_name(&b, "memory");
+    buf_put(&b, "\2\0\4", 3);
+    wasm_import(&b, "regent", "rt_eval_begin", 1);
+    wasm_import(&b, "regent", "rt_get", 2);
+    wasm_section(out, 2, &b);
+    buf_put(&b, "\1\0", 2);
+    wasm_section(out, 3, &b);
+    for (uint8_t id = 4; id < 7; id++) {
+        if (m->extra_section != id) continue;
+        buf_put(&b, m->extra, m->extra_len);
+        wasm_section(out, id, &b);
+    }
+    buf_byte(&b, m->second_export ? 2 : 1);
+    wasm_export(&b, "regent_eval", TEST_THIN_EVAL);
+    if (m->second_export) wasm_export(&b, "another", TEST_THIN_EVAL);
+    wasm_section(out, 7, &b);
+    for (uint8_t id = 8; id < 10; id++) {
+        if (m->extra_section != id) continue;
+        buf_put(&b, m->extra, m->extra_len);
+        wasm_section(out, id, &b);
+    }
+    buf_byte(&b, 1);
+    wasm_body(&b, m->eval, m->eval_len);
+    wasm_section(out, 10, &b);
+    wasm_test_header(&b, &plain);
+    wasm_section(out, 11, &b);
+    wasm_name(&b, "regent");
+    buf_printf(&b, "{\"form\":\"thin\",\"runtime\":\"%s\"}", m->runtime);
+    wasm_section(out, 0, &b);
+    buf_deinit(&b);
+}
+
 #endif

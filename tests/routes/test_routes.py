@@ -66,7 +66,7 @@ def of_rest(reply):
     document = tap.parse(body.decode())
     if status == 200:
         return ("value", [document["result"]]) if "result" in document else ("undefined",)
-    word = re.search(r"eval_\w+_error", document.get("message", ""))
+    word = re.search(r"eval_\w+_error", body.decode())
     return ("error", [word.group() if word else f"{status} {body.decode()}"])
 
 
@@ -82,7 +82,7 @@ def wanted_check(answer):
         return ("gRPC error", 2)
     value = answer[1][0]
     if isinstance(value, bool):
-        return ("checked", value, None if value else 403, "", [])
+        return ("checked", value, None, "", [])  # no HTTP part, as opa-envoy-plugin: Envoy's own 403
     allowed = value.get("allowed", False)
     status = None if allowed else int(value.get("http_status", 403))
     return ("checked", allowed, status, "" if allowed else value.get("body", ""), sorted(value.get("headers", {}).items()))

@@ -1,6 +1,6 @@
 /* Decisions to CheckResponses: each row is a decision and a dump of the reply's fields, or why
  * there is none. */
-#include "edge/doors.h"
+#include "edge/authz.h"
 #include "net/protobuf.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,24 +55,27 @@ static void print(struct str message) {
     assert_false(r.failed);
 }
 
-static void gives(const char *decision, const char *want) {
+static void answers(const char *decision, bool dry_run, const char *want) {
     const char *why = NULL;
+    struct authz_decision d;
     buf_clear(&out);
     buf_clear(&dump);
     arena_reset(&A);
-    assert_int_equal(authz_reply(&A, str_of(decision), "ID", &out, &why), OK);
+    assert_int_equal(authz_decision_read(&A, str_of(decision), &d, &why), OK);
+    assert_int_equal(authz_reply(&d, dry_run, "ID", &out), OK);
     print(buf_view(&out));
     buf_byte(&dump, 0);
     assert_string_equal((char *)dump.ptr, want);
 }
 
+static void gives(const char *decision, const char *want) { answers(decision, false, want); }
+
 static void refuses(const char *decision) {
     const char *why = NULL;
-    buf_clear(&out);
+    struct authz_decision d;
     arena_reset(&A);
-    if (authz_reply(&A, str_of(decision), "ID", &out, &why) != ERR_INVALID)
-        print_message("# %s\n", decision);
-    assert_int_equal(authz_reply(&A, str_of(decision), "ID", &out, &why), ERR_INVALID);
+    if (authz_decision_read(&A, str_of(decision), &d, &why) != ERR_INVALID) print_message("# %s\n", decision);
+    assert_int_equal(authz_decision_read(&A, str_of(decision), &d, &why), ERR_INVALID);
     assert_non_null(why);
 }
 
@@ -80,7 +83,7 @@ static void refuses(const char *decision) {
 
 static void allows(void **state) {
     (void)state;
-    gives("true", "1{} 3{}" META);
+    gives("true", "1{}" META);
     gives("{\"allowed\":true}", "1{} 3{}" META);
     gives("{\"allowed\":true,\"headers\":{\"a\":\"b\",\"c\":[\"d\",\"e\"]}}",
           "1{} 3{2{1{1\"a\" 2\"b\"}} 2{1{1\"c\" 2\"d\"}} 2{1{1\"c\" 2\"e\"}}}" META);
@@ -95,7 +98,9 @@ static void allows(void **state) {
 
 static void denies(void **state) {
     (void)state;
-    gives("false", "1{1:7} 2{1{1:403}}" META);
+    gives("false", "1{1:7}" META);
+    gives("{\"allowed\":false}", "1{1:7} 2{1{1:403}}" META);
+    gives("{\"allowed\":false,\"dynamic_metadata\":{\"decision_id\":\"x\"}}", "1{1:7} 2{1{1:403}}" META);
     gives("{\"allowed\":false,\"http_status\":401,\"body\":\"no\",\"headers\":{\"a\":\"b\"}}",
           "1{1:7} 2{1{1:401} 2{1{1\"a\" 2\"b\"}} 3\"no\"}" META);
     gives("{\"allowed\":false,\"dynamic_metadata\":{\"n\":1.5,\"z\":null,\"b\":true,\"l\":[\"x\"],"
@@ -143,15 +148,23 @@ static void mistyped(void **state) {
 static void own_denial(void **state) {
     (void)state;
     buf_clear(&dump);
-    authz_deny(&A, 400, "a \"reason\"", "ID", &out);
+    authz_deny(400, "a \"reason\"", "ID", &out);
     print(buf_view(&out));
     buf_byte(&dump, 0);
     assert_string_equal((char *)dump.ptr,
                         "1{1:7} 2{1{1:400} 3\"{\"reason\":\"a \\\"reason\\\"\"}\"}" META);
 }
 
+static void dry_runs(void **state) {
+    (void)state;
+    answers("false", true, "1{} 3{}" META);
+    answers("true", true, "1{}" META);
+    answers("{\"allowed\":false,\"headers\":{\"a\":\"b\"},\"dynamic_metadata\":{\"k\":\"v\"}}", true,
+            "1{} 3{} 4{1{1\"k\" 2{3\"v\"}} 1{1\"decision_id\" 2{3\"ID\"}}}");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(allows), cmocka_unit_test(denies),
-                                       cmocka_unit_test(mistyped), cmocka_unit_test(own_denial)};
+                                       cmocka_unit_test(mistyped), cmocka_unit_test(dry_runs), cmocka_unit_test(own_denial)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -72,6 +72,8 @@ static const struct builtin_case CASES[] = {
     {"yaml.marshal", "[{\"b\":[1,{\"c\":null,\"d\":[]}],\"a\":\"true\"}]",
      "\"a: \\\"true\\\"\\nb:\\n  - 1\\n  - c: null\\n    d: []\\n\""},
     {"yaml.unmarshal", "[\"a: [1, {b: c}]\"]", "{\"a\":[1,{\"b\":\"c\"}]}"},
+    {"yaml.unmarshal", "[\"a: yes\\nb: Off\\nc: True\\nd: 1.50\\ne: 1e3\\n\"]",
+     "{\"a\":\"yes\",\"b\":\"Off\",\"c\":true,\"d\":1.5,\"e\":1000}"},
     {"yaml.unmarshal", "[\"[1,2\"]", "!yaml: line 1: did not find"},
     {"yaml.is_valid", "[\"{\"]", "false"},
     {"yaml.is_valid", "[\"a: 1\\n---\\n\\tb: 2\\n\"]", "false"},

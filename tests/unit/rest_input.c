@@ -105,8 +105,55 @@ static void deep(void **state) {
     buf_deinit(&b);
 }
 
+/* A value of random shape: nested, with strings that hold brackets, quotes and backslashes. */
+static void random_value(uint64_t *seed, int depth, struct buf *out) {
+    static const char *const scalars[] = {"1", "true", "\"\"", "\"}]\"", "\"{[\\\"\"", "\"a long text without anything in it but its length\"",
+                                          "\"\\\\\"", "null",
+                                          "\"\\\\\\\"}\"", "[]", "{}"};
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    uint32_t r = (uint32_t)(*seed >> 33);
+    if (depth == 0 || r % 3 == 0) {
+        buf_cstr(out, scalars[r / 3 % (sizeof scalars / sizeof *scalars)]);
+        return;
+    }
+    bool object = r % 2;
+    buf_byte(out, object ? '{' : '[');
+    for (uint32_t i = 0, n = r / 8 % 5; i < n; i++) {
+        if (i) buf_byte(out, ',');
+        if (object) buf_printf(out, "\"k\\\\%u\":", i);
+        random_value(seed, depth - 1, out);
+    }
+    buf_byte(out, object ? '}' : ']');
+}
+
+static void quick_as_slow(void **state) {
+    (void)state;
+    uint64_t seed = 7;
+    uint32_t plain = 0;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 20000; i++) {
+        struct str quick, slow;
+        buf_clear(&b);
+        arena_reset(&A);
+        buf_cstr(&b, "{\"input\":");
+        random_value(&seed, 5, &b);
+        buf_cstr(&b, i % 5 == 0 ? ",\"x\":{}}" : i % 7 == 0 ? "" : "}");
+        char *copy = malloc(b.len);
+        memcpy(copy, b.ptr, b.len);
+        bool found = rest_input_plain((struct str){copy, b.len}, &quick);
+        const char *why = rest_input(&A, (struct str){copy, b.len}, &slow);
+        if (found) assert_true(!why && str_eq(quick, slow));
+        if (i % 5 == 0) assert_false(found);
+        plain += found;
+        free(copy);
+    }
+    assert_true(plain > 12000);
+    buf_deinit(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(found), cmocka_unit_test(refused),
-                                       cmocka_unit_test(deep)};
+                                       cmocka_unit_test(deep), cmocka_unit_test(quick_as_slow)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

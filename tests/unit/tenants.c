@@ -1,4 +1,4 @@
-/* The tenant table: find, replace, remove, many; readers on other threads evaluate while versions
+/* The tenant table: find, replace, remove, many, lists, limits, reports; readers on other threads evaluate while versions
  * change under them, and every version is released (AddressSanitizer sees what is not). */
 #include "edge/tenants.h"
 #include "../isolation/wasm_builder.h"
@@ -32,6 +32,10 @@ static struct policy *policy_new(void) {
     return p;
 }
 
+static enum err set(struct tenants *t, const char *id, struct policy *p) {
+    return tenants_set(t, str_of(id), &(struct tenant_version){.policy = p});
+}
+
 static void unknown(void **state) {
     (void)state;
     struct tenants *t;
@@ -41,6 +45,7 @@ static void unknown(void **state) {
     assert_null(tenants_at(t, 0));
     assert_int_equal(tenants_set(t, STR("a"), NULL), OK); /* removing what is not there */
     assert_null(tenants_record(t, STR("")));
+    assert_null(tenants_record(t, STR("a\0b")));
     char id[TENANT_ID_BYTES];
     memset(id, 'x', sizeof id);
     assert_null(tenants_record(t, (struct str){id, sizeof id}));
@@ -54,11 +59,11 @@ static void set_and_remove(void **state) {
     struct tenants *t;
     struct policy *first = policy_new(), *second = policy_new();
     assert_int_equal(tenants_new(&t), OK);
-    assert_int_equal(tenants_set(t, STR("a"), first), OK);
+    assert_int_equal(set(t, "a", first), OK);
     assert_ptr_equal(tenants_find(t, STR("a"))->policy, first);
     assert_null(tenants_find(t, STR("ab")));
     struct tenant *record = tenants_find(t, STR("a"))->tenant;
-    assert_int_equal(tenants_set(t, STR("a"), second), OK);
+    assert_int_equal(set(t, "a", second), OK);
     assert_ptr_equal(tenants_find(t, STR("a"))->policy, second);
     assert_ptr_equal(tenants_find(t, STR("a"))->tenant, record); /* counters outlive versions */
     assert_int_equal(tenants_set(t, STR("a"), NULL), OK);
@@ -76,7 +81,7 @@ static void many(void **state) {
     assert_int_equal(tenants_new(&t), OK);
     for (int i = 0; i < MANY; i++) {
         snprintf(id, sizeof id, "tenant-%d", i);
-        assert_int_equal(tenants_set(t, str_of(id), policy_acquire(p)), OK);
+        assert_int_equal(set(t, id, policy_acquire(p)), OK);
     }
     for (int i = 0; i < MANY; i += 2) {
         snprintf(id, sizeof id, "tenant-%d", i);
@@ -91,6 +96,107 @@ static void many(void **state) {
     assert_non_null(tenants_at(t, MANY / 2 - 1));
     assert_null(tenants_at(t, MANY / 2));
     policy_release(p);
+    tenants_free(t);
+}
+
+/* Counting up by tenants_at: everybody once, in the order of coming, over removals and growth. */
+static void listed(void **state) {
+    (void)state;
+    struct tenants *t;
+    struct policy *p = policy_new();
+    char id[16];
+    bool met[MANY] = {false};
+    uint32_t n = 0;
+    const struct tenant_entry *e;
+    assert_int_equal(tenants_new(&t), OK);
+    tenants_online(t, 0); /* nothing that is replaced may go */
+    for (int i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        assert_int_equal(set(t, id, policy_acquire(p)), OK);
+        if (i % 3 == 0) assert_int_equal(set(t, id, policy_acquire(p)), OK);
+        if (i % 5 == 0) assert_int_equal(tenants_set(t, str_of(id), NULL), OK);
+    }
+    for (; (e = tenants_at(t, n)); n++) {
+        int i = atoi(e->tenant->id);
+        assert_false(met[i]);
+        met[i] = true;
+    }
+    assert_int_equal(n, MANY - MANY / 5);
+    assert_string_equal(tenants_at(t, 0)->tenant->id, "1");
+    tenants_offline(t, 0);
+    tenants_reclaim(t);
+    policy_release(p);
+    tenants_free(t);
+}
+
+/* What a reader got stays as it was until the reader is quiescent. */
+static void kept_for_readers(void **state) {
+    (void)state;
+    struct tenants *t;
+    assert_int_equal(tenants_new(&t), OK);
+    assert_int_equal(set(t, "a", policy_new()), OK);
+    tenants_online(t, 7);
+    const struct tenant_entry *e = tenants_find(t, STR("a"));
+    struct policy *p = e->policy;
+    assert_int_equal(set(t, "a", policy_new()), OK);
+    assert_int_equal(tenants_set(t, STR("a"), NULL), OK);
+    tenants_reclaim(t);
+    assert_ptr_equal(e->policy, p);
+    assert_int_equal(policy_entrypoint_count(p), 1);
+    assert_null(tenants_find(t, STR("a")));
+    tenants_quiescent(t, 7);
+    tenants_reclaim(t);
+    tenants_free(t);
+}
+
+static struct tenant_limits halved(const void *ctx, struct str id, struct tenant_limits own) {
+    own.input_bytes = id.len;
+    own.deadline_us = own.deadline_us ? own.deadline_us / *(const uint64_t *)ctx : 7;
+    return own;
+}
+
+static void limits_and_revision(void **state) {
+    (void)state;
+    struct tenants *t;
+    uint64_t two = 2, four = 4;
+    struct tenant_version v = {.revision = STR("r1"), .own = {.deadline_us = 100}};
+    assert_int_equal(tenants_new(&t), OK);
+    assert_int_equal(tenants_set(t, STR("abc"), &v), OK); /* without a policy */
+    const struct tenant_entry *e = tenants_find(t, STR("abc"));
+    assert_null(e->policy);
+    assert_int_equal(e->limits.deadline_us, 100); /* without a source: the bundle's own */
+    tenants_resolve(t, (struct limits_source){&two, halved});
+    e = tenants_find(t, STR("abc"));
+    assert_int_equal(e->limits.deadline_us, 50);
+    assert_int_equal(e->limits.input_bytes, 3);
+    assert_int_equal(e->own.deadline_us, 100);
+    assert_true(str_is(e->revision, "r1"));
+    v = (struct tenant_version){.policy = policy_new()};
+    assert_int_equal(tenants_set(t, STR("abc"), &v), OK); /* asked at each change too */
+    e = tenants_find(t, STR("abc"));
+    assert_int_equal(e->limits.deadline_us, 7);
+    assert_int_equal(e->revision.len, 0);
+    tenants_resolve(t, (struct limits_source){&four, halved});
+    assert_ptr_equal(tenants_find(t, STR("abc"))->policy, v.policy);
+    tenants_reclaim(t);
+    assert_int_equal(policy_entrypoint_count(tenants_find(t, STR("abc"))->policy), 1);
+    tenants_free(t);
+}
+
+static void reports(void **state) {
+    (void)state;
+    struct tenants *t;
+    struct load_report r = {.requested_ns = 5, .err = ERR_ABI, .message = "why"}, got;
+    assert_int_equal(tenants_new(&t), OK);
+    struct tenant *a = tenants_record(t, STR("a")), *b = tenants_record(t, STR("b"));
+    assert_ptr_not_equal(a, b);
+    tenants_report(t, a, &r);
+    tenants_reported(t, a, &got);
+    assert_int_equal(got.err, ERR_ABI);
+    assert_string_equal(got.message, "why");
+    tenants_reported(t, b, &got);
+    assert_int_equal(got.requested_ns, 0);
+    assert_null(tenants_find(t, STR("a"))); /* a record is no version */
     tenants_free(t);
 }
 
@@ -124,11 +230,11 @@ static void swap_under_readers(void **state) {
     struct readers r = {.next = 0};
     pthread_t threads[READERS];
     assert_int_equal(tenants_new(&r.tenants), OK);
-    assert_int_equal(tenants_set(r.tenants, STR("a"), policy_new()), OK);
+    assert_int_equal(set(r.tenants, "a", policy_new()), OK);
     for (int i = 0; i < READERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, read_on, &r), 0);
     for (int i = 0; i < SWAPS; i++) {
-        assert_int_equal(tenants_set(r.tenants, STR("a"), policy_new()), OK);
+        assert_int_equal(set(r.tenants, "a", policy_new()), OK);
         tenants_reclaim(r.tenants);
         nanosleep(&(struct timespec){0, 200000}, NULL);
     }
@@ -153,6 +259,10 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(unknown), cmocka_unit_test(set_and_remove),
                                        cmocka_unit_test(many),
+                                       cmocka_unit_test(listed),
+                                       cmocka_unit_test(kept_for_readers),
+                                       cmocka_unit_test(limits_and_revision),
+                                       cmocka_unit_test(reports),
                                        cmocka_unit_test(swap_under_readers)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,6 +10,8 @@
 struct builtin_cache;
 struct builtin_cache *builtin_cache_new(void); /* NULL: no memory */
 void builtin_cache_free(struct builtin_cache *c);
+/* Reads all time zones now, so that no builtin opens a file later. ERR_MEMORY. */
+MUST_USE enum err builtin_cache_keep_zones(struct builtin_cache *c);
 
 /* Randomness of one evaluation: drawn when first asked for, so that uuid.rfc4122 and rand.intn give
  * the same for the same key throughout it. */

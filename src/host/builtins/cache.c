@@ -17,6 +17,7 @@ struct cache_entry {
 struct builtin_cache {
     struct cache_entry entries[CACHE_ENTRIES];
     uint32_t next; /* gives way to the next new pattern */
+    struct zone_files *zones; /* NULL: read from the system's files when asked for */
 };
 
 struct builtin_cache *builtin_cache_new(void) {
@@ -32,8 +33,15 @@ static void entry_clear(struct cache_entry *e) {
 void builtin_cache_free(struct builtin_cache *c) {
     if (!c) return;
     for (uint32_t i = 0; i < CACHE_ENTRIES; i++) entry_clear(&c->entries[i]);
+    zone_files_free(c->zones);
     free(c);
 }
+
+enum err builtin_cache_keep_zones(struct builtin_cache *c) {
+    return c->zones ? OK : zone_files_new(&c->zones);
+}
+
+const struct zone_files *cache_zones(const struct builtin_cache *c) { return c ? c->zones : NULL; }
 
 static const struct regex *cache_add(struct builtin_call *c, struct str pattern, uint64_t hash) {
     char error[256];

@@ -126,7 +126,7 @@ static EVP_PKEY *build_ed25519(struct arena *a, const struct json *jwk) {
                : NULL;
 }
 
-static bool jwk_read(struct arena *a, const struct json *v, struct jwk *out) {
+bool jwk_read(struct arena *a, const struct json *v, struct jwk *out) {
     *out = (struct jwk){.alg = member(v, "alg"), .kid = member(v, "kid")};
     struct str kty = member(v, "kty");
     if (str_is(kty, "oct")) return bytes_of(a, v, "k", &out->secret);
@@ -169,26 +169,34 @@ bool jwks_read(struct builtin_call *c, struct str text, struct jwks *out) {
     return true;
 }
 
-static bool read_pem_key(struct builtin_call *c, const struct pem *pem, struct jwks *out) {
+const char *jwk_read_pem(const struct pem *pem, struct jwk *out) {
     const uint8_t *p = (const uint8_t *)pem->der.ptr;
     EVP_PKEY *key = NULL;
     if (str_is(pem->type, "CERTIFICATE")) {
         X509 *cert = d2i_X509(NULL, &p, (long)pem->der.len);
-        if (!cert) return builtin_refuse(c, "failed to parse a PEM certificate: malformed");
+        if (!cert) return "failed to parse a PEM certificate: malformed";
         key = X509_get_pubkey(cert);
         X509_free(cert);
-        if (!key) return builtin_refuse(c, "failed to parse a PEM certificate: its key");
+        if (!key) return "failed to parse a PEM certificate: its key";
     } else if (str_is(pem->type, "PUBLIC KEY")) {
         key = d2i_PUBKEY(NULL, &p, (long)pem->der.len);
-        if (!key) return builtin_refuse(c, "failed to parse a PEM public key: malformed");
+        if (!key) return "failed to parse a PEM public key: malformed";
     } else {
-        return builtin_refuse(c, "failed to extract a Key from the PEM certificate");
+        return "failed to extract a Key from the PEM certificate";
     }
-    if (EVP_PKEY_get_bits(key) > RSA_MAX_BITS) {
-        EVP_PKEY_free(key);
+    *out = (struct jwk){.pkey = key};
+    return NULL;
+}
+
+static bool read_pem_key(struct builtin_call *c, const struct pem *pem, struct jwks *out) {
+    struct jwk key;
+    const char *wrong = jwk_read_pem(pem, &key);
+    if (wrong) return builtin_refuse(c, "%s", wrong);
+    if (EVP_PKEY_get_bits(key.pkey) > RSA_MAX_BITS) {
+        EVP_PKEY_free(key.pkey);
         return builtin_refuse(c, "a key of more than %d bits", RSA_MAX_BITS);
     }
-    return add_key(c->arena, out, (struct jwk){.pkey = key}) || builtin_no_memory(c);
+    return add_key(c->arena, out, key) || builtin_no_memory(c);
 }
 
 bool keys_read(struct builtin_call *c, struct str text, struct jwks *out) {

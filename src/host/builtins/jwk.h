@@ -25,6 +25,10 @@ bool keys_read(struct builtin_call *c, struct str text, struct jwks *out);
 /* A JWK or JWK set only; with private halves when they are there. */
 bool jwks_read(struct builtin_call *c, struct str text, struct jwks *out);
 void jwks_free(struct jwks *keys);
+/* One JWK; one PEM block: NULL, or why not. The caller frees out->pkey. */
+bool jwk_read(struct arena *a, const struct json *v, struct jwk *out);
+struct pem;
+const char *jwk_read_pem(const struct pem *pem, struct jwk *out);
 
 /* Whether the name is one of the algorithms that io.jwt knows ("RS256"). */
 bool jws_known(struct str alg);

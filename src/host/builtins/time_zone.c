@@ -5,13 +5,13 @@
  * owns: the file descriptor while it reads.
  * Rules: RFC 9636 (TZif), POSIX TZ text for the footer. */
 #include "host/builtins/time_zone.h"
+#include "host/builtins/cache.h"
 #include "host/builtins/support.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ZONE_FILE_MAX = 1 << 18, ZONE_NAME_MAX = 64, HEADER_BYTES = 44, DAY = 86400 };
-#define ZONE_FOLDER "/usr/share/zoneinfo/"
+enum { ZONE_NAME_MAX = 64, HEADER_BYTES = 44, DAY = 86400 };
 
 /* ---- calendar ---- */
 
@@ -295,11 +295,13 @@ bool zone_load(struct builtin_call *c, struct str name, struct zone *out) {
     if (!name.len || str_is(name, "UTC")) return true;
     const char *path = "/etc/localtime";
     bool local = str_is(name, "Local");
+    const struct zone_files *kept = cache_zones(c->cache);
     if (!local) {
         if (!plain_name(name)) return builtin_refuse(c, "time: invalid location name");
-        path = arena_printf(c->arena, NULL, ZONE_FOLDER "%.*s", STR_FMT(name));
+        path = arena_printf(c->arena, NULL, ZONE_FOLDER "/%.*s", STR_FMT(name));
         if (!path) return builtin_no_memory(c);
     }
-    if (zone_parse(read_zone_file(c->arena, path), out) || local) return true;
+    struct str file = kept ? zone_files_get(kept, name) : read_zone_file(c->arena, path);
+    if (zone_parse(file, out) || local) return true;
     return builtin_refuse(c, "unknown time zone %.*s", STR_FMT(name));
 }

@@ -1,0 +1,390 @@
+/* Event loop of the node: requests to doors, in fair turns when saturated, to lanes when long.
+ * in: requests of one server. out: replies. owns: server, worker, the loop's queue, its thread. */
+#include "edge/loop.h"
+#include "edge/metrics.h"
+#include "edge/priority.h"
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum {
+    BODY_BYTES = 64 << 20,
+    /* Of a turn may be spent: */
+    TURN_NS = 400000,       /* on requests as they come, before any has to wait */
+    FIRST_TURN_NS = 500000, /* on those whose tenant has used less than all that wait */
+    READ_TURN_NS = 150000,  /* on reading from who has ENOUGH_WAITING */
+    QUEUE_TURN_NS = 150000, /* on those that wait; short, because who asks again only when answered loses a turn */
+    ENOUGH_WAITING = 32,    /* requests, more than a turn serves */
+    SCRAPE_TENANTS = 64   /* with more tenants, metrics are printed in a lane */
+};
+
+struct loop {
+    pthread_t id;
+    struct worker worker;
+    struct server *server;
+    struct setup *setup;
+    const struct lane_sets *lanes;
+    struct node *node;
+    struct loop_counts *counts;
+    struct queue queue;
+    struct buf body;
+    uint64_t turn_ns; /* when the first request of this turn came; 0: none yet */
+    bool turning, started;
+};
+
+static uint64_t clock_of(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The loop alone writes its counts. */
+static void count(_Atomic uint64_t *at) {
+    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* ---- putting requests off ---- */
+
+static void give_back(struct tenant_quota *held) {
+    if (held) quota_done(held);
+}
+
+static void refuse(struct loop *l, const struct door *door, const struct http_request *q, enum err e,
+                   struct http_reply *r) {
+    atomic_fetch_add_explicit(&l->node->shed, 1, memory_order_relaxed);
+    worker_begin(&l->worker, 0, NULL);
+    door->refuse(&l->worker, q, e, r);
+}
+
+static void finish(struct job *job, const struct http_reply *reply) {
+    http_pending_reply(job->pending, reply);
+    give_back(job->held);
+    free(job->answer);
+    free(job);
+}
+
+static void finish_refused(struct loop *l, struct job *job, enum err e) {
+    struct http_reply reply;
+    buf_clear(&l->body);
+    http_reply_init(&reply, &l->body);
+    refuse(l, job->door, http_pending_request(job->pending), e, &reply);
+    finish(job, &reply);
+}
+
+struct job_of {
+    struct job job;
+    struct loop *loop;
+};
+
+/* A job that lanes had, back on its loop's thread. */
+static void come_back(void *ctx) {
+    struct job_of *j = ctx;
+    if (j->job.answer)
+        finish(&j->job, reply_kept(j->job.answer));
+    else
+        finish_refused(j->loop, &j->job, j->job.refused ? j->job.refused : ERR_OVERLOAD);
+}
+
+static struct job *job_new(struct loop *l, const struct door *door, const struct http_request *q,
+                           struct tenant *tenant) {
+    struct job_of *j = calloc(1, sizeof *j);
+    if (!j) return NULL;
+    j->job = (struct job){.server = l->server, .door = door, .tenant = tenant, .back = {.run = come_back, .ctx = j}};
+    j->loop = l;
+    if ((j->job.pending = http_defer(q))) return &j->job;
+    free(j);
+    return NULL;
+}
+
+static struct tenant *tenant_of(struct loop *l, const struct door *door, const struct http_request *q) {
+    struct str id = door->tenant(&l->worker, q);
+    const struct tenant_entry *t = id.ptr ? tenants_find(l->worker.tenants, id) : NULL;
+    return t ? t->tenant : NULL;
+}
+
+static void to_lanes(struct loop *l, struct job *job) {
+    const struct edge_config *c = l->worker.config;
+    const struct worker_group *g = c->groups.n && job->tenant ? worker_group_of(c, str_of(job->tenant->id)) : NULL;
+    lanes_take(l->lanes->items[g ? 1 + (g - c->groups.items) : 0], job);
+}
+
+/* Takes the request under way off the handler's hands: a job, or NULL and *r is an answer. */
+static struct job *put_off(struct loop *l, const struct door *door, const struct http_request *q,
+                           struct tenant *tenant, struct http_reply *r) {
+    struct job *job = job_new(l, door, q, tenant);
+    if (job) return job;
+    buf_clear(r->body);
+    http_reply_init(r, r->body);
+    refuse(l, door, q, ERR_OVERLOAD, r);
+    return NULL;
+}
+
+/* ---- answering ---- */
+
+/* What a scrape prints grows with the tenants: not on a loop. */
+static bool is_long_page(struct loop *l, const struct http_request *q) {
+    return q->path.len == 8 && str_is(q->path, "/metrics") && tenants_at(l->worker.tenants, SCRAPE_TENANTS);
+}
+
+/* The decision took longer than a slice, or will: a lane makes it. */
+static enum http_outcome answer_later(struct loop *l, const struct door *door, const struct http_request *q,
+                                      struct tenant *tenant, struct http_reply *r) {
+    struct worker *w = &l->worker;
+    struct tenant_quota *held = w->held;
+    uint32_t charged = w->admitted;
+    w->held = NULL;
+    count(&l->counts->overruns);
+    struct job *job = put_off(l, door, q, tenant ? tenant : tenant_of(l, door, q), r);
+    if (!job) {
+        give_back(held);
+        return HTTP_REPLIED;
+    }
+    job->held = held;
+    job->charged = charged;
+    to_lanes(l, job);
+    return HTTP_DEFERRED;
+}
+
+static enum http_outcome answer(struct loop *l, const struct door *door, const struct http_request *q,
+                                struct tenant *tenant, struct http_reply *r) {
+    worker_begin(&l->worker, 0, NULL);
+    if (door->handle(&l->worker, q, r) == DOOR_ANSWERED) return HTTP_REPLIED;
+    return answer_later(l, door, q, tenant, r);
+}
+
+/* There is more to do than this turn has time for: whose turn is it? */
+static enum http_outcome answer_in_turn(struct loop *l, const struct door *door, const struct http_request *q,
+                                        uint64_t now, struct http_reply *r) {
+    struct tenant *tenant = tenant_of(l, door, q);
+    if (tenant) http_mark(q, tenant);
+    if (l->queue.n && now - l->turn_ns < FIRST_TURN_NS && queue_is_first(&l->queue, tenant)) {
+        enum http_outcome outcome = answer(l, door, q, tenant, r);
+        queue_charge(&l->queue, tenant, clock_of(CLOCK_MONOTONIC) - now);
+        return outcome;
+    }
+    struct job *job = put_off(l, door, q, tenant, r);
+    if (!job) return HTTP_REPLIED;
+    count(&l->counts->put_off);
+    struct job *shed = (struct job *)queue_push(&l->queue, tenant, &job->item, now);
+    if (shed) {
+        shed->refused = ERR_OVERLOAD;
+        server_post(l->server, &shed->back); /* not from within the handler */
+    }
+    return HTTP_DEFERRED;
+}
+
+static enum http_outcome handle(void *ctx, const struct http_request *q, struct http_reply *r) {
+    struct loop *l = ctx;
+    const struct door *door = door_of(l->worker.config, q);
+    uint64_t now = clock_of(CLOCK_MONOTONIC);
+    if (!l->turn_ns) l->turn_ns = now;
+    if (is_long_page(l, q)) {
+        struct job *job = put_off(l, door, q, NULL, r);
+        if (job) to_lanes(l, job);
+        return job ? HTTP_DEFERRED : HTTP_REPLIED;
+    }
+    if (l->queue.n || now - l->turn_ns > TURN_NS) return answer_in_turn(l, door, q, now, r);
+    return answer(l, door, q, NULL, r);
+}
+
+/* Reading costs as much as answering: who has enough requests waiting is not read from for the rest of the turn. */
+static bool may_read(void *ctx, const void *whose) {
+    struct loop *l = ctx;
+    if (l->queue.n < ENOUGH_WAITING || !l->turn_ns || queue_waiting(&l->queue, whose) < ENOUGH_WAITING) return true;
+    return clock_of(CLOCK_MONOTONIC) - l->turn_ns < READ_TURN_NS;
+}
+
+/* ---- the loop's own queue ---- */
+
+/* Answers a job of the queue; how long that took goes to its tenant's account. */
+static void serve_job(struct loop *l, struct job *job) {
+    struct worker *w = &l->worker;
+    struct http_reply reply;
+    buf_clear(&l->body);
+    http_reply_init(&reply, &l->body);
+    worker_begin(w, 0, NULL);
+    enum door_outcome outcome = DOOR_ANSWERED;
+    if (!http_pending_gone(job->pending)) outcome = job->door->handle(w, http_pending_request(job->pending), &reply);
+    job->held = w->held;
+    job->charged = w->admitted;
+    w->held = NULL;
+    if (outcome == DOOR_ANSWERED) {
+        finish(job, &reply);
+        return;
+    }
+    count(&l->counts->overruns);
+    to_lanes(l, job);
+}
+
+static void serve_queue(struct loop *l) {
+    uint64_t start = clock_of(CLOCK_MONOTONIC), now = start;
+    uint64_t wait_ns = l->worker.config->queue_wait_us * 1000;
+    struct queue_item *item;
+    if (!l->turn_ns) l->turn_ns = now;
+    while (now - start < QUEUE_TURN_NS && (item = queue_pop(&l->queue))) {
+        struct queue_item served = *item;
+        serve_job(l, (struct job *)item);
+        uint64_t end = clock_of(CLOCK_MONOTONIC);
+        queue_done(&l->queue, &served, end - now);
+        now = end;
+    }
+    for (start = now; now - start < QUEUE_TURN_NS && (item = queue_expired(&l->queue, now, wait_ns));
+         now = clock_of(CLOCK_MONOTONIC))
+        finish_refused(l, (struct job *)item, ERR_OVERLOAD);
+}
+
+static void copy_counts(struct loop *l) {
+    const struct server_counts *s = server_counters(l->server);
+    struct loop_counts *c = l->counts;
+#define COPY(to, from)                                                                             \
+    atomic_store_explicit(&c->to, atomic_load_explicit(&s->from, memory_order_relaxed), memory_order_relaxed)
+    COPY(refused_connections, refused);
+    COPY(timed_out, timed_out);
+    COPY(bad_requests, bad);
+    COPY(tls_failed, tls_failed);
+#undef COPY
+    atomic_store_explicit(&c->connections, server_connections(l->server), memory_order_relaxed);
+    atomic_store_explicit(&c->waiting, l->queue.n, memory_order_relaxed);
+}
+
+/* Between requests: nothing that the table of tenants gave is in use. */
+static void turn_ends(void *ctx) {
+    struct loop *l = ctx;
+    if (l->queue.n) serve_queue(l);
+    tenants_quiescent(l->worker.tenants, l->worker.number);
+    if (l->turning != (l->queue.n > 0)) {
+        l->turning = l->queue.n > 0;
+        server_keep_turning(l->server, l->turning);
+    }
+    copy_counts(l);
+    if (!l->turn_ns) return;
+    metrics_turn(l->counts, clock_of(CLOCK_MONOTONIC) - l->turn_ns);
+    l->turn_ns = 0;
+}
+
+/* ---- changes ---- */
+
+struct change_task {
+    struct server_task task;
+    struct loop *loop;
+    const struct loop_change *change;
+    sem_t done;
+};
+
+static void change_listener(struct loop *l, const struct listener_change *c, const struct log *log) {
+    const char *why = "";
+    enum err e = OK;
+    switch (c->kind) {
+    case LISTENER_ADD: e = server_listen(l->server, &c->options, NULL, &why); break;
+    case LISTENER_CHANGE: server_relisten(l->server, &c->options); break;
+    case LISTENER_REMOVE: server_unlisten(l->server, c->options.address); break;
+    }
+    if (e) log_line(log, LOG_ERROR, "cannot listen", "address", c->options.address, "reason", why, NULL);
+}
+
+static void apply(void *ctx) {
+    struct change_task *t = ctx;
+    struct loop *l = t->loop;
+    const struct loop_change *c = t->change;
+    identifier_free(l->worker.identifier);
+    setup_unuse(l->setup);
+    l->worker.identifier = c->identifier;
+    l->setup = c->setup;
+    l->worker.config = &l->setup->config;
+    l->worker.log = &l->setup->config.log;
+    l->worker.slice_us = l->setup->config.slice_us;
+    for (uint32_t i = 0; i < c->n_listeners; i++) change_listener(l, &c->listeners[i], c->log);
+    sem_post(&t->done);
+}
+
+void loop_apply(struct loop *l, const struct loop_change *change) {
+    struct change_task t = {.task = {.run = apply}, .loop = l, .change = change};
+    t.task.ctx = &t;
+    sem_init(&t.done, 0, 0);
+    server_post(l->server, &t.task);
+    while (sem_wait(&t.done)) {
+    }
+    sem_destroy(&t.done);
+}
+
+/* ---- life ---- */
+
+enum err loop_new(const struct loop_options *o, struct loop **out) {
+    struct loop *l = calloc(1, sizeof *l);
+    if (!l) return ERR_MEMORY;
+    const struct edge_config *c = &o->setup->config;
+    struct worker *w = &l->worker;
+    *w = *o->like;
+    w->number = o->number;
+    w->slice_us = c->slice_us;
+    w->config = c;
+    w->log = &c->log;
+    l->lanes = o->lanes;
+    l->node = o->node;
+    l->counts = &o->node->loops[o->number];
+    arena_init(&w->arena, o->like->arena.max_bytes);
+    buf_init(&w->input, o->like->input.max);
+    buf_init(&l->body, BODY_BYTES);
+    queue_init(&l->queue, c->queue_requests, 0);
+    struct server_options options = {
+        .limits = {.head_bytes = c->head_bytes, .body_bytes = c->body_bytes},
+        .idle_timeout_ms = (uint32_t)(c->idle_timeout_us / 1000),
+        .header_timeout_ms = (uint32_t)(c->header_timeout_us / 1000),
+        .max_connections = c->max_connections,
+        .handler = handle, .handler_ctx = l, .may_read = may_read, .on_iteration = turn_ends, .iteration_ctx = l};
+    enum err e = getrandom(w->random, sizeof w->random, 0) == sizeof w->random ? OK : ERR_IO;
+    if (!e) e = instances_new(o->engine, o->live_instances, &w->pool);
+    if (!e) e = identifier_new(c, o->setup->keys, &w->identifier);
+    if (!e) e = server_new(&options, &l->server);
+    if (e) {
+        loop_free(l);
+        return e;
+    }
+    l->setup = o->setup;
+    setup_use(l->setup);
+    *out = l;
+    return OK;
+}
+
+struct server *loop_server(struct loop *l) { return l->server; }
+
+static void *serve(void *ctx) {
+    struct loop *l = ctx;
+    priority_of_loop();
+    tenants_online(l->worker.tenants, l->worker.number);
+    server_run(l->server);
+    struct queue_item *item; /* the server no longer waits for these */
+    while ((item = queue_pop(&l->queue))) finish_refused(l, (struct job *)item, ERR_OVERLOAD);
+    tenants_offline(l->worker.tenants, l->worker.number);
+    return NULL;
+}
+
+enum err loop_start(struct loop *l) {
+    if (pthread_create(&l->id, NULL, serve, l)) return ERR_MEMORY;
+    l->started = true;
+    return OK;
+}
+
+void loop_stop(struct loop *l) {
+    if (l->started) server_stop(l->server);
+}
+
+void loop_join(struct loop *l) {
+    if (l->started) pthread_join(l->id, NULL);
+    l->started = false;
+}
+
+void loop_free(struct loop *l) {
+    struct worker *w = &l->worker;
+    if (l->server) server_free(l->server); /* runs what lanes posted last */
+    if (w->identifier) identifier_free(w->identifier);
+    if (l->setup) setup_unuse(l->setup);
+    if (w->pool) instances_free(w->pool);
+    queue_deinit(&l->queue);
+    buf_deinit(&l->body);
+    buf_deinit(&w->input);
+    arena_deinit(&w->arena);
+    free(l);
+}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures Regent beside OPA, in alternation in one run, and prints medians, ratios and whether targets are reached.
-# in: BUILD with regent and bench/decide, OPA the opa program (make bench sets both). out: text, $BUILD/bench.json.
-# Flags are bench.py's: --quick, --only NAME.
+# in: BUILD with regent and bench/decide, OPA the opa program (make bench sets both), BENCHES which scripts.
+# out: text, $BUILD/bench.json, $BUILD/bench-serve.json. Flags are the scripts': --quick, --only PART.
 set -eu
 cd "$(dirname "$0")/.."
 BUILD=$(cd "${BUILD:-build}" && pwd)
@@ -15,6 +15,8 @@ python3 bench/generate.py "$work"
 sed 's/{{TENANT}}/acme/' bench/p1/policy.rego >"$work/p1/policy.rego"
 cp bench/p2/policy.rego "$work/p2/policy.rego"
 (cd bench/opa_native && go build -o "$cache/bench/opa_native" .)
+(cd bench/ext_authz_go && go build -o "$cache/bench/ext_authz_go" .)
+third_party/envoy/build.sh "$cache/envoy-1.40.0"
 
 # shellcheck disable=SC2086
 (
@@ -33,4 +35,12 @@ cp bench/p2/policy.rego "$work/p2/policy.rego"
     "$BUILD/regent" build -t wasm -e rbac/authz/allow -o regent.tar.gz policy.rego data.json
     "$OPA" build -t wasm -e rbac/authz/allow -o opa.tar.gz policy.rego data.json
 )
-BUILD=$BUILD OPA=$OPA NATIVE=$cache/bench/opa_native exec python3 bench/bench.py "$@"
+# P1 as Envoy asks it: what it reads stands in the body.
+mkdir -p "$work/authz/tenants/tenants/acme"
+sed 's/input\./input.parsed_body./g' "$work/p1/policy.rego" >"$work/authz/policy.rego"
+(
+    cd "$work/authz"
+    "$BUILD/regent" build -t wasm -e tenant/authz/allow -o tenants/tenants/acme/bundle.tar.gz policy.rego ../p1/data.json
+)
+export BUILD OPA NATIVE="$cache/bench/opa_native" EXT_AUTHZ_GO="$cache/bench/ext_authz_go" ENVOY="$cache/envoy-1.40.0/envoy"
+for script in ${BENCHES:-bench serve proxy_wasm neighbours tenants}; do python3 "bench/$script.py" "$@"; done

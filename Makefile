@@ -35,7 +35,7 @@ LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/gen/runtime_embed.o
 APP_OBJ := $(call obj,$(APP_SRC))
 
 all: $(BUILD)/regent $(BUILD)/libregent.a $(BUILD)/libregent.so $(BUILD)/regent.pc
-.PHONY: all test check bench demo deps deps-test clean lint format fuzz sanitize install runtime
+.PHONY: all test check bench demo deps deps-test clean lint format fuzz soak sanitize install runtime
 
 # ---- what a fresh machine lacks ----
 deps: $(BUILD)/.deps
@@ -169,8 +169,10 @@ bench: all $(BUILD)/bench/decide $(BUILD)/.deps-test
 demo: all
 	@BUILD=$(BUILD) python3 deploy/demo/run.py
 # At length what `make test` does in short: FUZZ_SECONDS a harness.
-fuzz: $(BUILD)/runtime.wasm $(BUILD)/.deps-test
+fuzz: $(BUILD)/regent $(BUILD)/libregent.a $(BUILD)/.deps-test
 	@BUILD=$(BUILD) tests/fuzz/run.sh $(or $(FUZZ_SECONDS),3600)
+soak: all $(BUILD)/.deps-test
+	@for t in test_faults test_faults_os; do FAULT_SECONDS=$(or $(SOAK_SECONDS),300) BUILD=$(BUILD) python3 tests/edge/$$t.py || exit 1; done
 sanitize: $(BUILD)/.deps-test
 	@BUILD=$(BUILD) python3 tests/sanitize/run.py
 PREFIX ?= /usr/local

@@ -149,7 +149,7 @@ static enum err read_again(void *ctx, struct edge_config *c, struct diag_list *d
 static bool read_flags(struct arena *a, struct flags *f, int argc, char **argv, int *code) {
     struct str_list others;
     const struct option_spec specs[] = {
-        {"config", 'c', OPTION_TEXT, &f->config, "FILE", "edge.yaml; flags win over it, and the environment does"},
+        {"config", 'c', OPTION_TEXT, &f->config, "FILE", "edge.yaml; the environment wins over it, flags over both"},
         {"check", 0, OPTION_BOOL, &f->check, NULL, "only say what is wrong with the configuration"},
         {"format", 'f', OPTION_TEXT, &f->format, "FORMAT", "of --check: pretty (default) or json"},
         {"directory", 'd', OPTION_TEXT, &f->directory, "DIR", "folder that holds tenants/ID/bundle.tar.gz"},

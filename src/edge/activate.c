@@ -24,8 +24,11 @@ enum {
     FIRST_BUCKETS = 64,
     MAX_LOADERS = 64,
     QUIET_ABOVE = 200, /* with more bundles at once, one line a second tells how it goes */
-    PROGRESS_NS = 1000000000
+    PROGRESS_NS = 1000000000,
+    FIRST_PAUSE_NS = 1000000000
 };
+
+static const int64_t longest_pause_ns = 60ll * 1000000000;
 
 /* A tenant's file as it was when it was last looked at. */
 struct seen {
@@ -36,6 +39,8 @@ struct seen {
     ino_t inode;
     bool known, active, present;
     bool changed; /* this scan is to load it */
+    int64_t again_ns; /* it failed for a reason that may pass, and is tried again then; 0: only once it changes */
+    int64_t pause_ns; /* after the next such failure */
 };
 
 struct watcher {
@@ -256,6 +261,17 @@ static void report(struct watcher *w, struct tenant *tenant, int64_t requested_n
     tenants_report(w->options.tenants, tenant, &r);
 }
 
+/* The machine failed, not the bundle: no descriptor, no memory, no right to read it. */
+static void plan_again(struct seen *s, enum err e) {
+    s->again_ns = 0;
+    if (e != ERR_IO && e != ERR_MEMORY) {
+        s->pause_ns = FIRST_PAUSE_NS;
+        return;
+    }
+    s->again_ns = clock_now(CLOCK_MONOTONIC) + s->pause_ns;
+    s->pause_ns = s->pause_ns * 2 < longest_pause_ns ? s->pause_ns * 2 : longest_pause_ns;
+}
+
 static void settle(struct loading *l, struct seen *s, enum err e, struct loaded *it,
                    int64_t requested_ns, uint64_t us) {
     struct tenants *tenants = l->w->options.tenants;
@@ -267,6 +283,7 @@ static void settle(struct loading *l, struct seen *s, enum err e, struct loaded 
         s->known = tenants_set(tenants, id, &none) == OK;
     }
     if (!e) s->known = s->active = true;
+    plan_again(s, e);
     if (e == ERR_OVERLOAD) s->size = -1; /* nothing is wrong with it: it is looked at again with the next scan */
     if (record) metrics_load(&record->metrics, us);
     if (record) report(l->w, record, requested_ns, e, it);
@@ -339,7 +356,9 @@ static bool look_at(struct watcher *w, const char *id) {
     if (!s) return false;
     s->present = true;
     if (!there) return false; /* what cannot be looked at for a moment is not gone */
-    if (unchanged(s, &st)) return false;
+    bool again = s->again_ns && clock_now(CLOCK_MONOTONIC) >= s->again_ns;
+    if (unchanged(s, &st)) return s->changed = again;
+    s->pause_ns = FIRST_PAUSE_NS;
     s->modified = st.st_mtim;
     s->size = st.st_size;
     s->inode = st.st_ino;

@@ -51,6 +51,20 @@ static void check_listeners(struct config_reader *r) {
     }
 }
 
+/* Names and figures of all tenants are for those who run the node. */
+static void check_pages(struct config_reader *r) {
+    for (uint32_t i = 0; i < r->c->listeners.n; i++) {
+        const struct edge_listener *l = &r->c->listeners.items[i];
+        char shape[CONFIG_SHAPE_BYTES];
+        if (!l->address || config_address_wrong(l->address, shape)) continue;
+        if ((l->doors & (DOOR_METRICS | DOOR_STATUS)) && !is_local(l) && !l->require_client)
+            config_warning(r, l->loc,
+                           "whoever reaches %s sees the names and figures of all tenants: give `metrics` and `status` "
+                           "a listener of their own, on a private address or with tls.client_ca",
+                           l->address);
+    }
+}
+
 /* Whoever may call ext_authz may say anything in a CheckRequest. */
 static void check_callers(struct config_reader *r) {
     const struct edge_config *c = r->c;
@@ -210,6 +224,7 @@ void config_check(struct config_reader *r, const struct json *tree) {
     check_directory(r, tree);
     check_listeners(r);
     check_callers(r);
+    check_pages(r);
     check_rules(r, tree);
     check_overrides(r);
     check_groups(r);

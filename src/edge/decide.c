@@ -329,8 +329,9 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     d->eval_ns = 0;
     d->above_entrypoint = false;
     d->result.message[0] = 0;
-    write_id(w, d->id);
     const struct tenant_entry *t = tenants_find(w->tenants, ask->tenant);
+    if (t && t->policy) policy_fetch_all(t->policy);
+    write_id(w, d->id);
     if (t && t->policy) answer(w, t, ask, d);
     if (d->kind == DECISION_LATER) return;
     if (t) metrics_decision(&t->tenant->metrics, d->eval_ns, decision_denies(d), d->err);

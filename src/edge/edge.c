@@ -32,6 +32,7 @@ struct edge {
     struct node node;
     struct worker like;
     struct setup *setup, *old; /* in use; replaced, newest first */
+    bool said_why;             /* the log has the reason why it cannot start */
     struct lane_sets lanes;
     struct loop *loops[NODE_MAX_THREADS];
     uint32_t n_lanes;
@@ -108,6 +109,7 @@ static enum err listen_all(struct edge *e, uint32_t i, struct listener_changes *
         char name[128];
         snprintf(name, sizeof name, "%.*s", STR_FMT(listener->name));
         err = server_listen(loop_server(e->loops[i]), o, NULL, &why);
+        e->said_why = err != OK;
         if (err)
             log_line(&e->log, LOG_ERROR, "cannot listen", "door", name, "address", o->address, "reason", why, NULL);
         else if (i == 0)
@@ -124,6 +126,7 @@ static enum err start_loops(struct edge *e) {
     enum err err = listeners_plan(e->listeners, c, !c->share_ports, &changes, why, sizeof why);
     if (err) {
         log_line(&e->log, LOG_ERROR, "cannot listen", "reason", why, NULL);
+        e->said_why = true;
         return err;
     }
     for (uint32_t i = 0; !err && i < n; i++) {
@@ -294,25 +297,39 @@ static void reload(struct edge *e) {
 
 /* ---- running and stopping ---- */
 
-/* Looks at the folder now and then, and at signals, until one says stop. */
+/* Takes all signals that wait, however many come. false: one says stop. */
+static bool heed(struct edge *e, int signals) {
+    struct signalfd_siginfo infos[4];
+    ssize_t n = read(signals, infos, sizeof infos);
+    for (ssize_t i = 0; i < n / (ssize_t)sizeof *infos; i++)
+        if (infos[i].ssi_signo != SIGHUP) return false;
+    if (n > 0) reload(e);
+    return true;
+}
+
+static int64_t clock_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Looks at the folder now and then, whatever signals come meanwhile, until one says stop. */
 static void watch(struct edge *e, int signals) {
     struct pollfd fd = {.fd = signals, .events = POLLIN};
-    for (;;) {
-        uint64_t poll_ms = e->setup->config.poll_us / 1000;
-        struct signalfd_siginfo signal;
-        if (poll(&fd, 1, poll_ms ? (int)at_most((uint32_t)poll_ms, 1 << 30) : 1) <= 0) {
-            watcher_scan(e->watcher, NULL, NULL);
-            free_old(e);
-        } else if (read(signals, &signal, sizeof signal) == sizeof signal) {
-            if (signal.ssi_signo != SIGHUP) break;
-            reload(e);
-        }
+    for (int64_t looked_ms = clock_ms();;) {
+        int64_t due_ms = looked_ms + (int64_t)(e->setup->config.poll_us / 1000), left = due_ms - clock_ms();
+        if (poll(&fd, 1, left > 0 ? (int)left : 0) > 0 && !heed(e, signals)) break;
+        if (clock_ms() < due_ms) continue;
+        watcher_scan(e->watcher, NULL, NULL);
+        free_old(e);
+        looked_ms = clock_ms();
     }
     log_line(&e->log, LOG_INFO, "stopping", NULL);
 }
 
 static int block_signals(void) {
     sigset_t set;
+    signal(SIGXFSZ, SIG_IGN); /* a log that may not grow ends nothing */
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
@@ -350,7 +367,7 @@ enum err edge_run(const struct edge_config *config, const struct edge_reload *re
     enum err err = signals < 0 ? ERR_IO : start(e, config);
     if (!err)
         watch(e, signals);
-    else
+    else if (!e->said_why)
         log_line(&e->log, LOG_ERROR, "cannot start", "reason", err_meaning(err), NULL);
     stop(e);
     if (signals >= 0) close(signals);

@@ -81,7 +81,9 @@ static enum identity_kind whose(struct worker *w, const struct http_request *q, 
                         .ctx = c,
                         .header = subject_header,
                         .extension = subject_extension};
-    return identify(w->identifier, &s, &w->arena, out);
+    enum identity_kind found = identify(w->identifier, &s, &w->arena, out);
+    if (found == IDENTITY_FOUND) tenants_expect(w->tenants, out->tenant);
+    return found;
 }
 
 /* The parts of the input that the tenant's module reads: no others are written. */

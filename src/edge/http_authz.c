@@ -354,7 +354,9 @@ static enum identity_kind whose(struct worker *w, const struct asked *a, struct 
                         .principal = {"", 0},
                         .ctx = a,
                         .header = subject_header};
-    return identify(w->identifier, &s, &w->arena, out);
+    enum identity_kind found = identify(w->identifier, &s, &w->arena, out);
+    if (found == IDENTITY_FOUND) tenants_expect(w->tenants, out->tenant);
+    return found;
 }
 
 static void refuse(struct answer *a, struct str tenant, const struct dialect *dialect, enum err e, const char *why,

@@ -15,9 +15,14 @@ enum {
     TURN_NS = 400000,       /* on requests as they come, before any has to wait */
     FIRST_TURN_NS = 500000, /* on those whose tenant has used less than all that wait */
     READ_TURN_NS = 150000,  /* on reading from who has ENOUGH_WAITING */
-    QUEUE_TURN_NS = 150000, /* on those that wait; short, because who asks again only when answered loses a turn */
+    QUEUE_TURN_NS = 600000, /* on those that wait, with sending */
+    /* The same while others come whose turn it is at once: who asks again only when answered loses a turn. */
+    SHORT_READ_TURN_NS = 50000,
+    SHORT_QUEUE_TURN_NS = 100000,
+    OTHERS_NS = 20000000,   /* since one came */
+    STALL_NS = 10000000,    /* more, between two looks at the clock: perhaps the thread had no core */
     ENOUGH_WAITING = 32,    /* requests, more than a turn serves */
-    SCRAPE_TENANTS = 64   /* with more tenants, metrics are printed in a lane */
+    SCRAPE_TENANTS = 64     /* with more tenants, metrics are printed in a lane */
 };
 
 struct loop {
@@ -30,7 +35,11 @@ struct loop {
     struct loop_counts *counts;
     struct queue queue;
     struct buf body;
-    uint64_t turn_ns; /* when the first request of this turn came; 0: none yet */
+    uint64_t turn_ns;   /* when the first request of this turn came; 0: none yet */
+    uint64_t others_ns; /* when one came last that went before those that wait */
+    uint64_t send_ns;   /* sending a reply takes: moving average */
+    uint64_t looked_ns, used_ns; /* when we looked at the clock last, while requests wait; what the thread had used */
+    uint64_t stalled_ns;         /* without a core while requests waited, in all: not counted as their waiting */
     bool turning, started;
 };
 
@@ -161,13 +170,14 @@ static enum http_outcome answer_in_turn(struct loop *l, const struct door *door,
     if (tenant) http_mark(q, tenant);
     if (l->queue.n && now - l->turn_ns < FIRST_TURN_NS && queue_is_first(&l->queue, tenant)) {
         enum http_outcome outcome = answer(l, door, q, tenant, r);
-        queue_charge(&l->queue, tenant, clock_of(CLOCK_MONOTONIC) - now);
+        queue_charge(&l->queue, tenant, clock_of(CLOCK_MONOTONIC) - now + l->send_ns);
+        l->others_ns = now;
         return outcome;
     }
     struct job *job = put_off(l, door, q, tenant, r);
     if (!job) return HTTP_REPLIED;
     count(&l->counts->put_off);
-    struct job *shed = (struct job *)queue_push(&l->queue, tenant, &job->item, now);
+    struct job *shed = (struct job *)queue_push(&l->queue, tenant, &job->item, now - l->stalled_ns);
     if (shed) {
         shed->refused = ERR_OVERLOAD;
         server_post(l->server, &shed->back); /* not from within the handler */
@@ -189,18 +199,30 @@ static enum http_outcome handle(void *ctx, const struct http_request *q, struct 
     return answer(l, door, q, NULL, r);
 }
 
+static bool others_come(const struct loop *l, uint64_t now) { return now - l->others_ns < OTHERS_NS; }
+
 /* Reading costs as much as answering: who has enough requests waiting is not read from for the rest of the turn. */
 static bool may_read(void *ctx, const void *whose) {
     struct loop *l = ctx;
     if (l->queue.n < ENOUGH_WAITING || !l->turn_ns || queue_waiting(&l->queue, whose) < ENOUGH_WAITING) return true;
-    return clock_of(CLOCK_MONOTONIC) - l->turn_ns < READ_TURN_NS;
+    uint64_t now = clock_of(CLOCK_MONOTONIC);
+    return now - l->turn_ns < (others_come(l, now) ? SHORT_READ_TURN_NS : READ_TURN_NS);
 }
 
 /* ---- the loop's own queue ---- */
 
+/* Sending costs more than deciding, so it has its part in the turn and in the tenant's account. HTTP/2 sends the
+ * replies of a connection together, when the turn ends. */
+static void send_reply(struct loop *l) {
+    uint64_t start = clock_of(CLOCK_MONOTONIC);
+    server_send(l->server);
+    l->send_ns = l->send_ns - l->send_ns / 8 + (clock_of(CLOCK_MONOTONIC) - start) / 8;
+}
+
 /* Answers a job of the queue; how long that took goes to its tenant's account. */
 static void serve_job(struct loop *l, struct job *job) {
     struct worker *w = &l->worker;
+    bool http2 = http_pending_request(job->pending)->http2;
     struct http_reply reply;
     buf_clear(&l->body);
     http_reply_init(&reply, &l->body);
@@ -212,26 +234,43 @@ static void serve_job(struct loop *l, struct job *job) {
     w->held = NULL;
     if (outcome == DOOR_ANSWERED) {
         finish(job, &reply);
+        if (!http2) send_reply(l);
         return;
     }
     count(&l->counts->overruns);
     to_lanes(l, job);
 }
 
+/* A loop without a core falls behind with all that wait, most of whom it would have answered: none is refused for
+ * it. */
+static uint64_t look_at_clock(struct loop *l) {
+    uint64_t now = clock_of(CLOCK_MONOTONIC), gap = now - l->looked_ns;
+    if (gap > STALL_NS) {
+        uint64_t used = clock_of(CLOCK_THREAD_CPUTIME_ID);
+        if (gap > used - l->used_ns) l->stalled_ns += gap - (used - l->used_ns);
+        l->used_ns = used;
+    }
+    l->looked_ns = now;
+    return now;
+}
+
 static void serve_queue(struct loop *l) {
-    uint64_t start = clock_of(CLOCK_MONOTONIC), now = start;
+    if (!l->turning) l->looked_ns = clock_of(CLOCK_MONOTONIC);
+    uint64_t start = look_at_clock(l), now = start;
+    l->used_ns = clock_of(CLOCK_THREAD_CPUTIME_ID);
     uint64_t wait_ns = l->worker.config->queue_wait_us * 1000;
+    uint64_t turn = others_come(l, now) ? SHORT_QUEUE_TURN_NS : QUEUE_TURN_NS;
     struct queue_item *item;
     if (!l->turn_ns) l->turn_ns = now;
-    while (now - start < QUEUE_TURN_NS && (item = queue_pop(&l->queue))) {
+    while (now - start < turn && (item = queue_pop(&l->queue))) {
         struct queue_item served = *item;
         serve_job(l, (struct job *)item);
-        uint64_t end = clock_of(CLOCK_MONOTONIC);
+        uint64_t end = look_at_clock(l);
         queue_done(&l->queue, &served, end - now);
         now = end;
     }
-    for (start = now; now - start < QUEUE_TURN_NS && (item = queue_expired(&l->queue, now, wait_ns));
-         now = clock_of(CLOCK_MONOTONIC))
+    for (start = now; now - start < turn && (item = queue_expired(&l->queue, now - l->stalled_ns, wait_ns));
+         now = look_at_clock(l))
         finish_refused(l, (struct job *)item, ERR_OVERLOAD);
 }
 
@@ -282,6 +321,9 @@ static void change_listener(struct loop *l, const struct listener_change *c, con
     case LISTENER_REMOVE: server_unlisten(l->server, c->options.address); break;
     }
     if (e) log_line(log, LOG_ERROR, "cannot listen", "address", c->options.address, "reason", why, NULL);
+    if (e || l->worker.number || c->kind == LISTENER_CHANGE) return; /* one loop speaks for all */
+    log_line(log, LOG_INFO, c->kind == LISTENER_ADD ? "listening" : "listening no more", "address", c->options.address,
+             NULL);
 }
 
 static void apply(void *ctx) {

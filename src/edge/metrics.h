@@ -10,10 +10,9 @@ enum { EVAL_BUCKETS = 16, LOAD_BUCKETS = 12 };
 
 /* Relaxed atomics: threads add, a scrape reads; a scrape may be a few events behind. */
 struct tenant_metrics {
-    _Atomic uint64_t total, deny;
+    _Atomic uint64_t total, deny, eval_ns, eval_bucket[EVAL_BUCKETS + 1]; /* each decision's: side by side */
     _Atomic uint64_t errors[ERR_COUNT];
     _Atomic uint64_t limits[LIMIT_COUNT]; /* how often each was reached */
-    _Atomic uint64_t eval_bucket[EVAL_BUCKETS + 1], eval_ns;
     _Atomic uint64_t load_bucket[LOAD_BUCKETS + 1], load_us;
 };
 

@@ -135,6 +135,7 @@ static void find_tenant(struct rest_call *c) {
                               .ctx = c->q,
                               .header = own_header};
     c->identity = identify(c->w->identifier, &s, &c->w->arena, &c->who);
+    if (c->identity == IDENTITY_FOUND) tenants_expect(c->w->tenants, c->who.tenant);
     if (c->who.path.ptr) c->path = c->who.path;
     if (c->path.len == 0) c->path = STR("/");
 }

@@ -191,7 +191,8 @@ static void put_responses(struct batch *b, struct buf *out) {
     buf_cstr(out, "\"responses\":{");
     for (uint32_t i = 0; i < b->inputs.n; i++) {
         const struct batch_answer *a = &b->answers[i];
-        struct str text = a->end > a->start ? str_head(str_from(buf_view(&b->text), a->start), a->end - a->start) : STR("");
+        struct str text = STR("");
+        if (a->end > a->start) text = str_head(str_from(buf_view(&b->text), a->start), a->end - a->start);
         if (i) buf_byte(out, ',');
         put_string(b->inputs.items[i].key, out);
         buf_cstr(out, ":{");

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { FIRST_CAP = 64, RETIRED_AT_ONCE = 64 };
+enum { FIRST_CAP = 64, RETIRED_AT_ONCE = 64, LINE_BYTES = 64, DECISION_LINES = 3 };
 
 /* First member of all that readers may still be looking at after it was replaced. */
 struct retired {
@@ -28,18 +28,25 @@ struct version {
 };
 
 struct cell {
-    struct tenant tenant; /* first: a tenant is its cell */
-    uint64_t hash;
-    _Atomic(struct version *) version; /* NULL: not present */
+    _Alignas(LINE_BYTES) _Atomic(struct version *) version; /* NULL: not present */
+    struct tenant tenant;
     struct load_report report;         /* under report_lock */
     uint32_t position;                 /* in the list, when present */
+};
+
+/* The hash decides without a look at the cell whether it can be the one. version and policy are where it led when
+ * they were last set: good for fetching early, and never followed. */
+struct slot {
+    _Atomic(struct cell *) cell;
+    uint64_t hash; /* written before cell */
+    _Atomic(const void *) version, policy;
 };
 
 /* Cells by hash of id, each in the first free slot from there; cells are added and stay. */
 struct cell_index {
     struct retired retired;
     uint32_t mask;
-    _Atomic(struct cell *) slots[];
+    struct slot slots[];
 };
 
 /* Present tenants in the order in which they came. Only its end is written in place. */
@@ -83,9 +90,31 @@ static struct cell *cell_find(const struct tenants *t, struct str id, uint64_t h
     const struct cell_index *x = atomic_load_explicit(&t->index, memory_order_acquire);
     struct cell *c;
     for (uint32_t at = (uint32_t)hash & x->mask;; at = (at + 1) & x->mask) {
-        c = atomic_load_explicit(&x->slots[at], memory_order_acquire);
-        if (!c || (c->hash == hash && str_is(id, c->tenant.id))) return c;
+        c = atomic_load_explicit(&x->slots[at].cell, memory_order_acquire);
+        if (!c || (x->slots[at].hash == hash && str_is(id, c->tenant.id))) return c;
     }
+}
+
+/* The slot of the first cell with this hash, or a free one. */
+static const struct slot *slot_of(const struct cell_index *x, uint64_t hash) {
+    uint32_t at = (uint32_t)hash & x->mask;
+    while (atomic_load_explicit(&x->slots[at].cell, memory_order_acquire) && x->slots[at].hash != hash)
+        at = (at + 1) & x->mask;
+    return &x->slots[at];
+}
+
+static void fetch(const void *at, int lines) {
+    for (int i = 0; at && i < lines; i++) __builtin_prefetch((const char *)at + i * LINE_BYTES);
+}
+
+void tenants_expect(const struct tenants *t, struct str id) {
+    const struct slot *s = slot_of(atomic_load_explicit(&t->index, memory_order_acquire), hash64(id));
+    const struct cell *c = atomic_load_explicit(&s->cell, memory_order_relaxed);
+    if (!c) return;
+    fetch(c, 2);
+    fetch(c->tenant.id, 1);
+    fetch(atomic_load_explicit(&s->version, memory_order_relaxed), DECISION_LINES);
+    policy_fetch(atomic_load_explicit(&s->policy, memory_order_relaxed));
 }
 
 static const struct tenant_entry *entry_of(const struct cell *c) {
@@ -151,10 +180,23 @@ static struct cell_index *index_new(uint32_t slots) {
     return x;
 }
 
-static void index_add(struct cell_index *x, struct cell *c) {
-    uint32_t at = (uint32_t)c->hash & x->mask;
-    while (atomic_load_explicit(&x->slots[at], memory_order_relaxed)) at = (at + 1) & x->mask;
-    atomic_store_explicit(&x->slots[at], c, memory_order_release);
+static void index_add(struct cell_index *x, struct cell *c, uint64_t hash) {
+    uint32_t at = (uint32_t)hash & x->mask;
+    while (atomic_load_explicit(&x->slots[at].cell, memory_order_relaxed)) at = (at + 1) & x->mask;
+    struct version *v = atomic_load_explicit(&c->version, memory_order_relaxed);
+    atomic_store_explicit(&x->slots[at].version, v, memory_order_relaxed);
+    atomic_store_explicit(&x->slots[at].policy, v ? v->entry.policy : NULL, memory_order_relaxed);
+    x->slots[at].hash = hash;
+    atomic_store_explicit(&x->slots[at].cell, c, memory_order_release);
+}
+
+/* Where tenants_expect looks for the cell's version. */
+static void index_lead(const struct tenants *t, const struct cell *c, struct version *v) {
+    struct cell_index *x = atomic_load(&t->index);
+    uint32_t at = (uint32_t)hash64(str_of(c->tenant.id)) & x->mask;
+    while (atomic_load_explicit(&x->slots[at].cell, memory_order_relaxed) != c) at = (at + 1) & x->mask;
+    atomic_store_explicit(&x->slots[at].version, v, memory_order_relaxed);
+    atomic_store_explicit(&x->slots[at].policy, v->entry.policy, memory_order_relaxed);
 }
 
 /* Twice as many slots as cells at least. */
@@ -164,8 +206,8 @@ static bool index_room(struct tenants *t) {
     struct cell_index *next = index_new(2 * (x->mask + 1));
     if (!next) return false;
     for (uint32_t i = 0; i <= x->mask; i++) {
-        struct cell *c = atomic_load(&x->slots[i]);
-        if (c) index_add(next, c);
+        struct cell *c = atomic_load(&x->slots[i].cell);
+        if (c) index_add(next, c, x->slots[i].hash);
     }
     atomic_store(&t->index, next);
     retire(t, &x->retired);
@@ -176,10 +218,10 @@ static struct cell *cell_of(struct tenants *t, struct str id) {
     if (id.len == 0 || id.len >= TENANT_ID_BYTES || memchr(id.ptr, 0, id.len)) return NULL;
     uint64_t hash = hash64(id);
     struct cell *c = cell_find(t, id, hash);
-    if (c || !index_room(t) || !(c = calloc(1, sizeof *c))) return c;
+    if (c || !index_room(t) || posix_memalign((void **)&c, LINE_BYTES, sizeof *c)) return c;
+    memset((void *)c, 0, sizeof *c);
     memcpy(c->tenant.id, id.ptr, id.len);
-    c->hash = hash;
-    index_add(atomic_load(&t->index), c);
+    index_add(atomic_load(&t->index), c, hash);
     t->n_cells++;
     return c;
 }
@@ -270,6 +312,7 @@ enum err tenants_set(struct tenants *t, struct str id, const struct tenant_versi
     struct version *v = room ? version_new(t, c, version) : NULL;
     if (!v) return ERR_MEMORY;
     struct version *old = atomic_exchange(&c->version, v);
+    index_lead(t, c, v);
     if (!old)
         list_add(room, c);
     else
@@ -284,6 +327,7 @@ static void resolve(struct tenants *t, struct cell *c) {
     if (!v) return;
     old->retired.policy = NULL; /* its count is the new one's */
     atomic_store(&c->version, v);
+    index_lead(t, c, v);
     retire(t, &old->retired);
 }
 
@@ -298,13 +342,13 @@ void tenants_resolve(struct tenants *t, struct limits_source source) {
 
 void tenants_report(struct tenants *t, struct tenant *tenant, const struct load_report *report) {
     pthread_mutex_lock(&t->report_lock);
-    ((struct cell *)tenant)->report = *report;
+    ((struct cell *)((char *)tenant - offsetof(struct cell, tenant)))->report = *report;
     pthread_mutex_unlock(&t->report_lock);
 }
 
 void tenants_reported(struct tenants *t, const struct tenant *tenant, struct load_report *out) {
     pthread_mutex_lock(&t->report_lock);
-    *out = ((const struct cell *)tenant)->report;
+    *out = ((const struct cell *)((const char *)tenant - offsetof(struct cell, tenant)))->report;
     pthread_mutex_unlock(&t->report_lock);
 }
 
@@ -336,7 +380,7 @@ void tenants_free(struct tenants *t) {
     for (int i = 0; i < TENANTS_MAX_READERS; i++) atomic_store(&t->readers[i].seen, UINT64_MAX);
     tenants_reclaim(t);
     for (uint32_t i = 0; i <= x->mask; i++) {
-        struct cell *c = atomic_load(&x->slots[i]);
+        struct cell *c = atomic_load(&x->slots[i].cell);
         struct version *v = c ? atomic_load(&c->version) : NULL;
         if (v) retired_free(&v->retired);
         free(c);

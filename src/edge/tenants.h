@@ -17,20 +17,20 @@ struct load_report {
     uint64_t bytes;    /* of the bundle that serves */
 };
 
-/* What lives as long as the node knows the tenant's id. */
+/* What lives as long as the node knows the tenant's id. What each decision touches comes first. */
 struct tenant {
-    char id[TENANT_ID_BYTES];
-    struct tenant_metrics metrics;
     struct tenant_quota quota;
+    struct tenant_metrics metrics;
+    char id[TENANT_ID_BYTES];
 };
 
 /* One tenant's snapshot: which version answers, under which limits. Immutable. */
 struct tenant_entry {
     struct tenant *tenant;
     struct policy *policy;       /* NULL: none could be loaded yet */
+    struct tenant_limits limits; /* that hold */
     struct str revision;         /* may be empty */
     struct tenant_limits own;    /* the bundle's */
-    struct tenant_limits limits; /* that hold */
 };
 
 struct tenants;
@@ -43,6 +43,9 @@ void tenants_online(struct tenants *t, unsigned reader);
 void tenants_offline(struct tenants *t, unsigned reader);
 void tenants_quiescent(struct tenants *t, unsigned reader);
 const struct tenant_entry *tenants_find(const struct tenants *t, struct str id);
+/* tenants_find will be asked for id soon: with thousands of tenants what it gives is in no cache, and comes
+ * meanwhile. */
+void tenants_expect(const struct tenants *t, struct str id);
 /* i-th tenant, for metrics and lists; NULL past the end. Same rules as tenants_find. Counting up meets
  * each tenant once that stays as it is meanwhile. */
 const struct tenant_entry *tenants_at(const struct tenants *t, uint32_t i);

@@ -6,7 +6,10 @@
  * owns: the entries of engine.buckets. Key = SHA-256 of engine settings and module hash. */
 #include "base/hash.h"
 #include "host/engine.h"
+#include <elf.h>
 #include <stdlib.h>
+
+enum { FETCH_BYTES = 8192, LINE_BYTES = 64 };
 
 extern const uint8_t runtime_wasm_start[], runtime_wasm_end[];
 /* The runtime's machine code, made at build time for the default settings; may be empty. */
@@ -103,6 +106,23 @@ struct code_wanted {
     uint64_t max_compile_us;
 };
 
+/* wasmtime's image is an ELF file in memory: its executable section. */
+static void find_text(struct code *c, const uint8_t *image) {
+    Elf64_Ehdr head;
+    if (c->bytes < sizeof head) return;
+    memcpy(&head, image, sizeof head);
+    if (memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) return;
+    for (uint64_t i = 0, at = head.e_shoff; i < head.e_shnum; i++, at += sizeof(Elf64_Shdr)) {
+        Elf64_Shdr section;
+        if (at > c->bytes - sizeof section) return;
+        memcpy(&section, image + at, sizeof section);
+        if (!(section.sh_flags & SHF_EXECINSTR) || section.sh_offset > c->bytes) continue;
+        if (section.sh_size > c->bytes - section.sh_offset) continue;
+        c->text = image + section.sh_offset;
+        c->text_bytes = section.sh_size;
+    }
+}
+
 static enum err code_fill(struct engine *e, struct code *c, const struct code_wanted *w, struct code_origin *origin,
                           struct load_message *message) {
     void *from, *to;
@@ -118,7 +138,13 @@ static enum err code_fill(struct engine *e, struct code *c, const struct code_wa
     }
     wasmtime_module_image_range(c->module, &from, &to);
     c->bytes = (uint64_t)((uint8_t *)to - (uint8_t *)from);
+    find_text(c, from);
     return OK;
+}
+
+void code_fetch(const struct code *c) {
+    size_t most = c->text_bytes < FETCH_BYTES ? c->text_bytes : FETCH_BYTES;
+    for (size_t i = 0; i < most; i += LINE_BYTES) __builtin_prefetch(c->text + i);
 }
 
 static enum err code_obtain(struct engine *e, const struct code_wanted *w, struct code **out,

@@ -48,12 +48,31 @@ static uint32_t pool_that_fits(uint32_t instances, uint64_t reservation) {
     return instances;
 }
 
+void engine_unpark(struct engine *e) {
+    pthread_mutex_lock(&e->stop_lock);
+    atomic_store(&e->parked, false);
+    pthread_cond_signal(&e->stop);
+    pthread_mutex_unlock(&e->stop_lock);
+}
+
+/* An idle node wakes up for nothing: when no evaluation wanted ticks since the last look, sleeps until one does. True
+ * after such a sleep. */
+static bool ticker_park(struct engine *e) {
+    if (atomic_exchange(&e->wanted, false)) return false;
+    atomic_store(&e->parked, true);
+    if (atomic_load(&e->wanted)) atomic_store(&e->parked, false);
+    bool slept = false;
+    for (; atomic_load(&e->parked) && !e->stopping; slept = true) pthread_cond_wait(&e->stop, &e->stop_lock);
+    return slept;
+}
+
 static void *ticker_run(void *arg) {
     struct engine *e = arg;
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);
     pthread_mutex_lock(&e->stop_lock);
-    while (!e->stopping) {
+    for (uint32_t ticks = 1; !e->stopping; ticks++) {
+        if (ticks % (2 * TICKS_AT_MOST) == 0 && ticker_park(e)) clock_gettime(CLOCK_MONOTONIC, &next);
         next.tv_nsec += (long)e->options.tick_us * 1000;
         next.tv_sec += next.tv_nsec / 1000000000;
         next.tv_nsec %= 1000000000;

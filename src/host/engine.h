@@ -20,6 +20,8 @@ struct code {
     wasmtime_module_t *module;
     wasmtime_instance_pre_t *pre; /* of the runtime and the memory module, whose imports are env's; else NULL */
     uint64_t bytes;        /* of machine code */
+    const uint8_t *text;   /* its instructions; NULL: not found */
+    size_t text_bytes;
     bool stateless;        /* as module_info.stateless */
     uint32_t n_imports;
     uint16_t *imports;     /* numbers in engine.offers */
@@ -36,7 +38,9 @@ struct engine {
     atomic_uint_fast64_t retired;  /* policies whose last handle was given back, ever */
     struct compile_room *room; /* compile.c's */
     pthread_t ticker;
-    bool stopping; /* under stop_lock */
+    atomic_bool wanted; /* an evaluation began, or goes on, since the ticker last looked */
+    atomic_bool parked; /* nothing ran for a while, so the ticker sleeps; changed under stop_lock */
+    bool stopping;      /* under stop_lock */
     pthread_mutex_t stop_lock;
     pthread_cond_t stop;
     pthread_mutex_t code_lock;
@@ -46,6 +50,16 @@ struct engine {
     bool has_disk;
     atomic_uint_fast64_t next_policy_id;
 };
+
+/* Before each evaluation, and now and then during it: the epoch has to tick. Costs a read while evaluations follow each
+ * other. */
+void engine_unpark(struct engine *e);
+static inline void engine_want_ticks(struct engine *e) {
+    if (atomic_load_explicit(&e->wanted, memory_order_relaxed)) return;
+    atomic_store(&e->wanted, true); /* before looking at parked, as the ticker does it the other way round */
+    if (atomic_load(&e->parked)) engine_unpark(e);
+}
+enum { TICKS_AT_MOST = 100 /* between two calls during an evaluation; the ticker looks after twice as many */ };
 
 /* Where code came from and how long that took. */
 struct code_origin {
@@ -61,6 +75,8 @@ void code_release(struct engine *e, struct code *c);
 /* For sandboxes: keeps code that a policy holds, also when that policy goes. */
 void code_hold(struct engine *e, struct code *c);
 void code_drop(struct engine *e, struct code *c);
+/* A hint: its instructions will run soon. */
+void code_fetch(const struct code *c);
 void code_free(struct code *c); /* whatever its counts are: when the engine goes */
 struct str runtime_module(void);
 /* The runtime that thin modules import, and a module that does nothing but export a memory. */

@@ -65,6 +65,10 @@ uint32_t policy_entrypoint_count(const struct policy *p);
 struct str policy_entrypoint_name(const struct policy *p, uint32_t i); /* "tenant/authz/allow" */
 /* Id for eval, or -1. */
 int32_t policy_entrypoint(const struct policy *p, struct str name);
+/* A hint: an evaluation of the policy comes soon. policy_fetch looks at nothing of it (p may be anything), and makes
+ * policy_fetch_all cheap, which fetches what the evaluation reads. */
+void policy_fetch(const struct policy *p);
+void policy_fetch_all(const struct policy *p);
 struct str policy_name(const struct policy *p);      /* policy_source.name */
 uint64_t policy_number(const struct policy *p);      /* no two policies of a process ever have the same; not 0 */
 /* What it was loaded from; false unless it was loaded with `keep`. data is JSON text. */

@@ -138,6 +138,7 @@ void instance_set_deadline(struct instance *i, uint64_t start_ns, uint64_t max_u
     if (max_us > UINT64_MAX / 1000 / WALL_FACTOR) max_us = UINT64_MAX / 1000 / WALL_FACTOR;
     i->deadline = (struct deadline){.start_ns = start_ns, .max_ns = max_us * 1000};
     wasmtime_context_set_epoch_deadline(i->context, 1);
+    engine_want_ticks(i->engine);
 }
 
 bool instance_late(struct instance *i, uint64_t *left_ns) {
@@ -165,6 +166,8 @@ static wasmtime_error_t *deadline_tick(wasmtime_context_t *context, void *data, 
         return wasmtime_error_new("deadline");
     }
     *ticks = left > 2 * tick ? left / tick : 1;
+    if (*ticks > TICKS_AT_MOST) *ticks = TICKS_AT_MOST;
+    engine_want_ticks(i->engine);
     *kind = WASMTIME_UPDATE_DEADLINE_CONTINUE;
     return NULL;
 }

@@ -19,26 +19,28 @@ struct policy_builtin {
 
 /* Immutable once policy_load has returned it. */
 struct policy {
+    /* What each evaluation reads, its first 256 bytes: */
     struct engine *engine;
     uint64_t id;         /* never used again: what pools look instances up by */
     atomic_uint handles; /* policy_acquire; at 0 it is retired: pools drop its instances */
     atomic_uint uses;    /* handles > 0 counts as one, each instance as one */
-    struct arena arena;  /* data text, what is kept */
-    struct arena *loading; /* what only loading needs; NULL afterwards */
-    void *lists;           /* entries, builtins, names: one block */
-    enum module_form form;
     struct code *code, *base; /* base: the runtime (thin) or the memory module */
+    enum module_form form;
+    uint32_t heap_base;          /* ours */
+    uint64_t memory_pages;       /* that the module asks for */
     struct {
         struct policy_entry *items;
         uint32_t n, cap;
     } entries; /* item i has id i */
+    struct image segments, data; /* ours: what lies at the start of each instance's memory */
+    /* The rest: */
+    struct arena arena;  /* data text, what is kept */
+    struct arena *loading; /* what only loading needs; NULL afterwards */
+    void *lists;           /* entries, builtins, names: one block */
     struct {
         struct policy_builtin *items;
         uint32_t n, cap;
     } builtins;
-    uint64_t memory_pages;       /* that the module asks for */
-    struct image segments, data; /* ours: what lies at the start of each instance's memory */
-    uint32_t heap_base;          /* ours */
     struct str data_text;        /* OPA's: JSON that each instance parses once */
     struct str name;
     struct policy_stats stats;

@@ -241,9 +241,11 @@ enum err shared_bind(struct shared *s, struct policy *p, struct instance **out, 
     enum err err;
     *out = &s->in;
     if (s->in.policy == p && !s->spoiled) return OK;
-    if ((err = shared_leave(s)) != OK) return err;
     struct link *l = *bucket_of(s, p->code);
     while (l && l->code != p->code) l = l->chain;
+    /* Comes while the pages are set back: */
+    if (l && !(s->in.policy && s->in.policy->code == p->code)) code_fetch(p->code);
+    if ((err = shared_leave(s)) != OK) return err;
     if (!l && (err = link_new(s, p->code, &l, text, text_bytes)) != OK) return err;
     policy_use(p);
     s->in.policy = p;

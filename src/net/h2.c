@@ -189,7 +189,8 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size
         struct trailers t;
         trailers_init(&t, s);
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session, id, t.nv, t.n)) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets it */
+        /* no memory: the stream is reset, since a client would wait for the end */
+        if (nghttp2_submit_trailer(session, id, t.nv, t.n)) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     return (ssize_t)n;
 }

@@ -247,6 +247,8 @@ enum http1_state http1_parse(char *bytes, size_t len, const struct http1_limits 
     size_t n = head_length(bytes, from, len);
     if ((n ? n : len) - skipped > limits->head_bytes)
         return fail(status, memchr(bytes + skipped, '\n', limits->head_bytes) ? 431 : 414);
+    /* What cannot begin a method will never become a request: TLS on a plain port, say. */
+    if (skipped < len && (bytes[skipped] < '!' || bytes[skipped] > '~')) return fail(status, 400);
     p->seen = len;
     if (!n) return HTTP1_MORE;
     p->head_bytes = n;

@@ -91,6 +91,8 @@ static void on_sweep(uv_timer_t *timer) {
     if (late) uv_stop(&s->loop);
 }
 
+void server_send(struct server *s) { conn_run_woken(s); }
+
 /* Connections that were woken are looked at before and after: on_iteration answers requests too. */
 static void on_check(uv_check_t *check) {
     struct server *s = check->data;

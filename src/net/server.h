@@ -56,6 +56,9 @@ struct server_task {
 void server_post(struct server *s, struct server_task *task);
 /* true: the loop turns without waiting for events, on_iteration once a turn. On the loop's thread. */
 void server_keep_turning(struct server *s, bool on);
+/* Sends what was replied to deferred requests, and goes on with their connections, which may call the handler: now,
+ * instead of at the end of the turn. From on_iteration only. */
+void server_send(struct server *s);
 uint32_t server_connections(const struct server *s); /* open now; on the loop's thread */
 /* What happened since the start, for metrics. */
 struct server_counts {

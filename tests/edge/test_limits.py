@@ -153,6 +153,7 @@ def each_limit():
                 """
   default: {deadline: 30ms, memory: 16MiB, input: 4KiB, output: 8KiB, log_lines_per_second: 1000}
   tenants:
+    memory: {deadline: 200ms}
     rate: {requests_per_second: 5, burst: 3}
     quiet: {log_lines_per_second: 2}""")
     node.bundle("rate", "good")
@@ -378,7 +379,8 @@ def reload_under_load():
         n += node.reload(limits=f"{{default: {{deadline: 1s, requests_per_second: {rate}, burst: {rate}}}}}",
                          listeners=f'  - {{name: extra, address: "127.0.0.1:{extra}", doors: [rest]}}' if n % 2 else "")
     bad = [s for r in results.values() for s, _ in r if s != 200]
-    check(f"{n} reloads, {sum(map(len, results.values()))} requests: none lost", n > 10 and not bad and all(results.values()), bad[:10])
+    check(f"{n} reloads, {sum(map(len, results.values()))} requests: none lost", n > 10 and not bad and all(results.values()),
+          (bad[:10], node.logged("denied")[:10], {k: v for k, v in node.metrics().items() if "shed" in k or "limit" in k}))
     stop(node.process)
     equal("a clean end", node.process.returncode, 0)
 

@@ -10,6 +10,8 @@ out=$(cd "$out" && pwd)
 common="-std=c11 -O1 -g -Wall -Wextra -fno-strict-aliasing -D_GNU_SOURCE -Isrc -Iinclude"
 checks="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined"
 base="$(find src/base -name '*.c') src/bundle/bundle.c src/bundle/pack.c src/bundle/tar.c"
+build=$(cd "${BUILD:-build}" && pwd)
+wasmtime=${REGENT_CACHE:-$HOME/.cache/regent}/wasmtime-$(sed -n 's/^WASMTIME_VERSION := //p' Makefile)
 libs="-lyaml -lcrypto -larchive -lz -lm"
 
 # What a harness is made of: flags, sources, libraries.
@@ -18,13 +20,27 @@ parts() {
     fuzz_json) echo "-fno-pie -no-pie -DREGENT_NATIVE $(find src/runtime -name '*.c') -lm" ;;
     fuzz_parser) echo "$base $(find src/compiler/ast -name '*.c') src/compiler/builtin.c src/compiler/template.c $libs" ;;
     fuzz_http1) echo "$base src/net/http.c src/net/http1.c src/edge/rest_input.c $libs" ;;
-    fuzz_grpc) echo "$base src/net/http.c src/net/protobuf.c src/edge/authz_input.c src/edge/authz_reply.c $libs" ;;
+    fuzz_grpc) echo "$base src/net/http.c src/net/protobuf.c src/edge/json_text.c $(find src/edge -name 'authz_*.c') $libs" ;;
+    fuzz_rest) echo "$base -DREGENT_VERSION=\"0\" src/net/http.c src/edge/document.c src/edge/gzip.c $(echo src/edge/rest*.c) $libs" ;;
+    fuzz_identify) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/identify*.c) src/edge/key_sets.c src/edge/config_names.c" \
+        "src/edge/limits.c src/net/http.c src/net/fetch.c src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c" \
+        "src/host/builtins/support.c $libs" ;;
+    fuzz_server) echo "$(find src/base -name '*.c') $(find src/net -name '*.c' ! -name fetch.c) -luv -lnghttp2 -lssl -lpthread $libs" ;;
+    fuzz_config) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/config*.c) src/edge/limits.c src/net/http.c src/net/tls.c" \
+        "src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c src/host/builtins/support.c -lssl $libs" ;;
+    fuzz_process) echo "$base src/edge/process.c src/edge/frame.c -Dsocketpair=fuzz_pair -Dposix_spawn=fuzz_spawn" \
+        "-Dkill=fuzz_kill -Dwaitpid=fuzz_wait $libs" ;;
+    # The host comes as it was built; a harness without it could evaluate nothing.
+    fuzz_doors) echo "$base -DREGENT_VERSION=\"0\" -DFUZZ_POLICY=\"$out/doors.tar.gz\" $(find src/edge src/net -name '*.c') $build/libregent.a" \
+        "$wasmtime/lib/libwasmtime.a -luv -lnghttp2 -lssl -lre2 -lstdc++ -lseccomp -lpthread -ldl $libs" ;;
     fuzz_bundle) echo "$base $libs" ;;
     *) echo "$base $libs" ;;
     esac
 }
 
 build() {
+    if [ "$1" = fuzz_doors ] && ! "$build/regent" build -t wasm -o "$out/doors.tar.gz" $(printf -- '-e t/%s ' allow decision echo list) \
+        -b tests/fuzz/doors >"$out/$1.log" 2>&1; then return 1; fi
     # shellcheck disable=SC2046,SC2086
     clang $common $checks -o "$out/$1" "tests/fuzz/$1.c" $(parts "$1") >"$out/$1.log" 2>&1
 }

@@ -117,6 +117,7 @@ static void broken(void **state) {
         int status;
     } rows[] = {
         {"\x16\x03\x01\r\n\r\n", 400},
+        {"\x16\x03", 400}, /* said before the line ends: nothing that follows can mend it */
         {" / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
         {"GET  HTTP/1.1\r\nHost: x\r\n\r\n", 400},
         {"GET / HTTP/1.1 \r\nHost: x\r\n\r\n", 400},

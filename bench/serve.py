@@ -210,7 +210,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="few and short rounds: for trying the bench itself")
     parser.add_argument("--only", choices=PARTS, action="append")
     args = parser.parse_args()
-    report = Refree_port()
+    report = Report()
     try:
         for part in args.only or PARTS:
             PARTS[part](report, args)

@@ -34,15 +34,16 @@ RULES = [
     'concat("/", ["", input.resource.type, input.resource.id]) == input.request.path', 'split(input.request.path, "/")[1] == "open"',
     'is_string(input.user.badge)\n\tcount(input.user.badge) == 8', 'data.settings.calls_per_minute < input.user.calls',
     'input.user.id in data.settings.features', 'trim(input.action, " ") == "ping"']
-# Requests are made beforehand: making them would take the client longer than answering them takes the node.
+# Requests are made beforehand: making them would take the client longer than answering them takes the node. It holds and
+# walks through as many, all different, when they are of one tenant: what the client does is the same.
 LUA = """
-local n, i, step, requests = %d, 0, 7919, {}
+local n, tenants, i, step, requests = %d, %d, 0, 7919, {}
 local threads = 0
 function setup(thread) thread:set("from", threads * 1237); threads = threads + 1 end
 function init()
   for k = 0, n - 1 do
-    local t = string.format("t%%05d", k)
-    local body = ([[%s]]):gsub("TENANT", t, 1)
+    local t = string.format("t%%05d", k %% tenants)
+    local body = ([[%s]]):gsub("TENANT", t, 1):gsub("RESOURCE", string.format("r%%05d", k), 1)
     requests[k] = wrk.format("POST", "/v1/data/tenant/authz/allow", {["x-tenant-id"] = t, ["content-type"] = "application/json"}, body)
   end
   i = from %% n
@@ -117,13 +118,13 @@ class Node:
             return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) * 1024 / 1e6
 
 
-def throughput(node, n, seconds):
-    """Requests a second over n tenants in turn; stops the bench when an answer is wrong."""
+def throughput(node, n, requests, seconds):
+    """Requests a second over n tenants in turn, out of so many different requests; stops the bench when an answer is wrong."""
     body = {"input": {"user": {"id": "u7", "tenant_id": "TENANT", "role": "editor"}, "action": "view",
-                      "resource": {"type": "report", "id": "r1"}, "request": {"method": "GET", "path": "/v1/reports/r1"}}}
+                      "resource": {"type": "report", "id": "RESOURCE"}, "request": {"method": "GET", "path": "/v1/reports/r1"}}}
     script = os.path.join(WORK, f"round-{n}.lua")
     with open(script, "w", encoding="utf-8") as f:
-        f.write(LUA % (n, json.dumps(body)))
+        f.write(LUA % (requests, n, json.dumps(body)))
     out = subprocess.run(["wrk", "-t2", "-c32", f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{node.port}"],
                          check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
@@ -155,8 +156,8 @@ def measure(report, kind, args, megabytes):
     ask_each(node, args.tenants)
     one, many = [], []
     for _ in range(args.rounds):
-        one.append(throughput(node, 1, args.seconds))
-        many.append(throughput(node, args.tenants, args.seconds))
+        one.append(throughput(node, 1, args.tenants, args.seconds))
+        many.append(throughput(node, args.tenants, args.tenants, args.seconds))
     resident = node.resident_mb()
     stop(node.process)
     median = report.figure(f"{args.tenants} tenants, {kind}: REST, P1 allow", "1/s", {"one of them": one, "in turn": many})

@@ -145,6 +145,15 @@ static void spins(void **state) {
     expect_eval(state, m, ERR_DEADLINE, "deadline");
 }
 
+/* The epoch does not tick while nothing runs; what comes then is stopped all the same, and so is what goes on alone. */
+static void spins_after_a_rest(void **state) {
+    struct wasm_test_module m = EVAL(0x03, 0x40, 0x0c, 0, 0x0b, 0);
+    for (int i = 0; i < 3; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 450000000}, NULL);
+        expect_eval(state, m, ERR_DEADLINE, "deadline");
+    }
+}
+
 /* loop: grow 16 pages; again while that works; unreachable */
 static void grows_memory(void **state) {
     struct wasm_test_module m =
@@ -340,7 +349,7 @@ static void burns_its_fuel(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spins),
+        cmocka_unit_test(spins), cmocka_unit_test(spins_after_a_rest),
         cmocka_unit_test(grows_memory),
         cmocka_unit_test(allocates_hugely),
         cmocka_unit_test(declares_a_large_memory),

@@ -1,6 +1,5 @@
 /* What a locked worker process can no longer do: each attempt in a child of its own. */
 #include "edge/sandbox.h"
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -20,6 +19,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 enum { MISSED = 7, KILLED = 1000, NOT_LOCKED = 9 };
 

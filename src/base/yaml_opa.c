@@ -37,12 +37,15 @@ static void as_float(struct arena *a, struct json *v) {
     if (out) v->text = (struct str){out, len};
 }
 
-/* Does the text stand for an integer that 64 bits hold? Others are floats to Go's reader of YAML. */
+/* Does the text stand for an integer that 64 bits hold, signed or not? Others are floats to Go's reader of YAML. */
 static bool is_integer(struct str s) {
+    static const char most[] = "18446744073709551615", least[] = "9223372036854775808";
     bool negative = s.len && s.ptr[0] == '-';
-    for (size_t i = negative; i < s.len; i++)
-        if (s.ptr[i] < '0' || s.ptr[i] > '9') return false;
-    return s.len - negative < 20;
+    struct str digits = str_from(s, negative), bound = str_of(negative ? least : most);
+    for (size_t i = 0; i < digits.len; i++)
+        if (digits.ptr[i] < '0' || digits.ptr[i] > '9') return false;
+    while (digits.len > 1 && *digits.ptr == '0') digits = str_from(digits, 1);
+    return digits.len < bound.len || (digits.len == bound.len && str_cmp(digits, bound) <= 0);
 }
 
 void yaml_as_opa(struct arena *a, struct json *v) {

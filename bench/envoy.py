@@ -4,20 +4,13 @@ in:   ENVOY (the program). out: URLs and process ids. owns: configurations in th
 """
 import json
 import os
-import socket
 
-from measure import start
+from measure import free_port, start
 
 ENVOY = os.environ.get("ENVOY") or os.path.join(os.environ.get("REGENT_CACHE") or os.path.expanduser("~/.cache/regent"),
                                                 "envoy-1.40.0", "envoy")
 EXT = "type.googleapis.com/envoy.extensions."
 AUTHZ = "envoy.filters.http.ext_authz"
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def cluster(name, address):

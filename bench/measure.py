@@ -4,12 +4,19 @@ in:   nothing. out: text and tables. owns: the processes it starts, until stop_a
 """
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
 
 started = []
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def start(command, log=None, **more):

@@ -34,7 +34,7 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "edge"))
-from measure import Report, alternate, start, stop, stop_all, wait_for
+from measure import Report, alternate, free_port, start, stop, stop_all, wait_for
 
 BUILD, HERE = os.path.abspath(os.environ["BUILD"]), os.path.dirname(os.path.abspath(__file__))
 REGENT = os.path.join(BUILD, "regent")
@@ -83,13 +83,6 @@ class Node:
                 return reply.status
         except urllib.error.HTTPError as e:
             return e.code
-
-
-def free_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Nginx:

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import urllib.request
 
-from envoy import ENVOY, ext_authz, free_port, start_envoy, wasm
-from measure import Report, alternate, start, stop_all, wait_for
+from envoy import ENVOY, ext_authz, start_envoy, wasm
+from measure import Report, alternate, free_port, start, stop_all, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(HERE, "..", "build")))

@@ -17,8 +17,8 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "edge"))
 import edge_lib
 import envoy as envoy_lib
-from envoy import free_port, start_envoy
-from measure import Report, alternate, start, stop_all, wait_for
+from envoy import start_envoy
+from measure import Report, alternate, free_port, start, stop_all, wait_for
 
 BUILD, OPA, GO = (os.environ[name] for name in ("BUILD", "OPA", "EXT_AUTHZ_GO"))
 WORK, HERE = os.path.join(BUILD, "bench", "work"), os.path.dirname(os.path.abspath(__file__))

@@ -1,6 +1,7 @@
 /* Arena of chunks that double in size up to a maximum.
  * in: sizes. out: zeroed, 16-byte aligned memory. owns: its chunks, until arena_deinit. */
 #include "base/arena.h"
+#include "base/str.h"
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -93,6 +94,12 @@ char *arena_strndup(struct arena *a, const char *from, size_t len) {
     char *p = arena_alloc(a, len + 1);
     if (p && len) memcpy(p, from, len);
     return p;
+}
+
+char *arena_strlower(struct arena *a, const char *from, size_t len) {
+    char *copy = arena_strndup(a, from, len);
+    for (size_t i = 0; copy && i < len; i++) copy[i] = char_lower(copy[i]);
+    return copy;
 }
 
 char *arena_printf(struct arena *a, size_t *len_out, const char *format, ...) {

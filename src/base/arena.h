@@ -27,6 +27,8 @@ void *arena_alloc(struct arena *a, size_t bytes);
 /* Copies of n bytes; the second adds a terminating 0. */
 void *arena_copy(struct arena *a, const void *from, size_t bytes);
 char *arena_strndup(struct arena *a, const char *from, size_t len);
+/* The second with ASCII letters in lower case. */
+char *arena_strlower(struct arena *a, const char *from, size_t len);
 /* printf into the arena; *len_out (may be NULL) gets the length without the final 0. */
 char *arena_printf(struct arena *a, size_t *len_out, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

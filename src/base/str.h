@@ -37,5 +37,19 @@ static inline int str_cmp(struct str a, struct str b) {
     int c = memcmp(a.ptr ? a.ptr : "", b.ptr ? b.ptr : "", a.len < b.len ? a.len : b.len);
     return c ? c : (a.len > b.len) - (a.len < b.len);
 }
+/* ASCII only, whatever the locale. */
+static inline char char_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
+/* Value of a hexadecimal digit; -1: none. */
+static inline int char_hex(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c = char_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+/* Equal but for the case of ASCII letters. */
+static inline bool str_eq_fold(struct str a, struct str b) {
+    for (size_t i = 0; i < a.len && i < b.len; i++)
+        if (char_lower(a.ptr[i]) != char_lower(b.ptr[i])) return false;
+    return a.len == b.len;
+}
 
 #endif

@@ -4,11 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 /* YAML 1.2's booleans; the words of 1.1 ("yes", "off") are strings to OPA. */
 static bool is_boolean(struct str s) {
-    return (s.len == 4 && strncasecmp(s.ptr, "true", 4) == 0) || (s.len == 5 && strncasecmp(s.ptr, "false", 5) == 0);
+    return (str_eq_fold(s, STR("true"))) || (str_eq_fold(s, STR("false")));
 }
 
 /* A number as Go prints a float64: the shortest digits that give it back. Past its range it is text to Go. */

@@ -1,10 +1,10 @@
 /* regent bench: times one decision, JSON bytes in to JSON bytes out, on source, a bundle or a module.
  * in: flags, files. out: OPA's table or JSON (N, T, Extra). owns: its session. */
 #include "cli/session.h"
+#include "base/clock.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { OUTPUT_BYTES = 1 << 20, MAX_SAMPLES = 1 << 20, MIN_RUN_MS = 1000 };
 
@@ -45,12 +45,6 @@ static bool read_flags(struct arena *a, struct bench_flags *f, int argc, char **
     return ok;
 }
 
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static int by_size(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
@@ -61,14 +55,14 @@ static enum err measure(struct session *s, uint32_t entrypoint, struct str input
                         struct eval_result *r) {
     for (uint64_t n = 1;;) {
         m->n_samples = 0;
-        uint64_t start = now_ns();
+        uint64_t start = clock_ns();
         for (uint64_t i = 0; i < n; i++) {
             enum err e = session_eval(s, entrypoint, input, false, 0, r);
             if (e) return e;
             if (m->n_samples < MAX_SAMPLES) m->samples[m->n_samples++] = r->eval_ns;
         }
         m->n = n;
-        m->total_ns = now_ns() - start;
+        m->total_ns = clock_ns() - start;
         if (m->total_ns >= MIN_RUN_MS * 1000000ull || n >= 1000000000) break;
         uint64_t per = m->total_ns / n ? m->total_ns / n : 1, want = MIN_RUN_MS * 1200000ull / per;
         n = want > n * 100 ? n * 100 : want <= n ? n + 1 : want;

@@ -5,6 +5,7 @@
  * out:  entries and load reports in the tenant table, log lines.
  * owns: its table of what it has seen. */
 #include "edge/activate.h"
+#include "base/clock.h"
 #include "edge/authz.h"
 #include "base/hash.h"
 #include "bundle/bundle.h"
@@ -66,12 +67,6 @@ struct loaded {
     struct load_message message;
     uint64_t bytes;
 };
-
-static int64_t clock_now(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 enum err watcher_new(const struct watcher_options *options, struct watcher **out) {
     struct watcher *w = calloc(1, sizeof *w);
@@ -233,7 +228,7 @@ static void tell(struct loading *l, const struct seen *s, enum err e, const stru
 
 static void tell_progress(struct loading *l) {
     char text[3][16];
-    int64_t now = clock_now(CLOCK_MONOTONIC);
+    int64_t now = (int64_t)clock_ns();
     if (l->n <= QUIET_ABOVE || now - l->told_ns < PROGRESS_NS) return;
     l->told_ns = now;
     snprintf(text[0], 16, "%u", l->done);
@@ -254,7 +249,7 @@ static void report(struct watcher *w, struct tenant *tenant, int64_t requested_n
         snprintf(r.message, sizeof r.message, "%.*s", (int)sizeof r.message - 1,
                  it->message.text[0] ? it->message.text : err_meaning(e));
     else {
-        r.activated_ns = clock_now(CLOCK_REALTIME);
+        r.activated_ns = (int64_t)clock_of(CLOCK_REALTIME);
         snprintf(r.revision, sizeof r.revision, "%s", it->revision);
         r.bytes = it->bytes;
     }
@@ -268,7 +263,7 @@ static void plan_again(struct seen *s, enum err e) {
         s->pause_ns = FIRST_PAUSE_NS;
         return;
     }
-    s->again_ns = clock_now(CLOCK_MONOTONIC) + s->pause_ns;
+    s->again_ns = (int64_t)clock_ns() + s->pause_ns;
     s->pause_ns = s->pause_ns * 2 < longest_pause_ns ? s->pause_ns * 2 : longest_pause_ns;
 }
 
@@ -314,10 +309,10 @@ static void *load_changed(void *arg) {
     for (struct seen *s; (s = next_changed(l));) {
         pthread_mutex_unlock(&l->lock);
         struct loaded it = {0};
-        int64_t requested_ns = clock_now(CLOCK_REALTIME), start = clock_now(CLOCK_MONOTONIC);
+        int64_t requested_ns = (int64_t)clock_of(CLOCK_REALTIME), start = (int64_t)clock_ns();
         enum err e = bundle_path(l->w, s->id, path, sizeof path) ? load(l->w, path, s->id, &it)
                                                                  : ERR_LIMIT;
-        uint64_t us = (uint64_t)(clock_now(CLOCK_MONOTONIC) - start) / 1000;
+        uint64_t us = (uint64_t)((int64_t)clock_ns() - start) / 1000;
         pthread_mutex_lock(&l->lock);
         settle(l, s, e, &it, requested_ns, us);
     }
@@ -356,7 +351,7 @@ static bool look_at(struct watcher *w, const char *id) {
     if (!s) return false;
     s->present = true;
     if (!there) return false; /* what cannot be looked at for a moment is not gone */
-    bool again = s->again_ns && clock_now(CLOCK_MONOTONIC) >= s->again_ns;
+    bool again = s->again_ns && (int64_t)clock_ns() >= s->again_ns;
     if (unchanged(s, &st)) return s->changed = again;
     s->pause_ns = FIRST_PAUSE_NS;
     s->modified = st.st_mtim;
@@ -390,7 +385,7 @@ static DIR *open_folder(struct watcher *w) {
 }
 
 void watcher_scan(struct watcher *w, uint32_t *loaded, uint32_t *refused) {
-    struct loading l = {.w = w, .told_ns = clock_now(CLOCK_MONOTONIC)};
+    struct loading l = {.w = w, .told_ns = (int64_t)clock_ns()};
     DIR *dir = w->options.config->directory ? open_folder(w) : NULL;
     if (!dir) return;
     for (struct seen *s = w->all; s; s = s->next) s->present = s->changed = false;

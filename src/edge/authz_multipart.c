@@ -16,16 +16,9 @@ struct media {
 };
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
 
 static bool is_special(char c) { return c && strchr("()<>@,;:\\\"/[]?=", c); }
 static bool is_token(char c) { return c > 0x20 && c < 0x7f && !is_special(c); }
-
-static bool same_name(struct str a, struct str b) {
-    for (size_t i = 0; i < a.len && i < b.len; i++)
-        if (lower(a.ptr[i]) != lower(b.ptr[i])) return false;
-    return a.len == b.len;
-}
 
 static struct str trim(struct str s, bool (*space)(char c)) {
     while (s.len && space(s.ptr[0])) s = str_from(s, 1);
@@ -78,7 +71,7 @@ static bool parameter_value(struct arena *a, struct str *s, struct str *out) {
 static bool add_parameter(struct media *m, struct str name, struct str value) {
     if (memchr(name.ptr, '*', name.len)) return m->extended = true;
     for (uint32_t i = 0; i < m->n; i++)
-        if (same_name(m->items[i].name, name)) return str_eq(m->items[i].value, value);
+        if (str_eq_fold(m->items[i].name, name)) return str_eq(m->items[i].value, value);
     if (m->n == MAX_PARAMETERS) return false;
     m->items[m->n].name = name;
     m->items[m->n++].value = value;
@@ -115,7 +108,7 @@ static bool media_parse(struct arena *a, struct str s, struct media *m) {
 
 static struct str media_get(const struct media *m, struct str name) {
     for (uint32_t i = 0; i < m->n; i++)
-        if (same_name(m->items[i].name, name)) return m->items[i].value;
+        if (str_eq_fold(m->items[i].name, name)) return m->items[i].value;
     return (struct str){NULL, 0};
 }
 
@@ -172,7 +165,8 @@ static bool is_final(const struct parts *p, struct str line) {
 }
 
 static bool is_name_byte(char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || (c && strchr("!#$%&'*+-.^_`|~ ", c));
+    return (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z') ||
+           (c && strchr("!#$%&'*+-.^_`|~ ", c));
 }
 
 /* One header field: the first of each that matters is kept. */
@@ -185,9 +179,10 @@ static bool header_field(struct str line, struct part *part) {
     for (size_t i = 0; i < value.len; i++)
         if (((uint8_t)value.ptr[i] < 0x20 && value.ptr[i] != '\t') || value.ptr[i] == 0x7f) return false;
     value = after_blanks(value);
-    if (same_name(name, STR("content-disposition")) && !part->disposition.ptr) part->disposition = value;
-    if (same_name(name, STR("content-type")) && !part->type.ptr) part->type = value;
-    if (same_name(name, STR("content-transfer-encoding"))) part->encoded |= same_name(value, STR("quoted-printable"));
+    if (str_eq_fold(name, STR("content-disposition")) && !part->disposition.ptr) part->disposition = value;
+    if (str_eq_fold(name, STR("content-type")) && !part->type.ptr) part->type = value;
+    if (str_eq_fold(name, STR("content-transfer-encoding")))
+        part->encoded |= str_eq_fold(value, STR("quoted-printable"));
     return true;
 }
 
@@ -287,7 +282,7 @@ static bool part_body(struct parts *p, struct str *out) {
 static const char *add_part(struct parts *p, const struct part *part, struct str value, struct authz_pairs *out) {
     struct media m;
     if (!part->disposition.ptr || !media_parse(p->a, part->disposition, &m)) return NULL;
-    if (!same_name(m.type, STR("form-data"))) return NULL;
+    if (!str_eq_fold(m.type, STR("form-data"))) return NULL;
     if (m.extended && !media_get(&m, STR("name")).ptr) return "a part's name is written in the extended form name*";
     struct str name = media_get(&m, STR("name"));
     if (!name.len) return NULL;

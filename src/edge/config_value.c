@@ -265,10 +265,7 @@ static void set_names(struct config_reader *r, const struct config_key *k, const
 }
 
 struct str config_lower(struct config_reader *r, struct str s) {
-    char *lower = arena_strndup(r->a, s.ptr, s.len);
-    for (size_t i = 0; i < s.len; i++)
-        if (lower[i] >= 'A' && lower[i] <= 'Z') lower[i] = (char)(lower[i] + 32);
-    return (struct str){lower, s.len};
+    return (struct str){arena_strlower(r->a, s.ptr, s.len), s.len};
 }
 
 static void set_hosts(struct config_reader *r, const struct config_key *k, const struct json *v,

@@ -1,18 +1,12 @@
 /* The decision path behind every door: tenant, admission, entrypoint, evaluation, metrics.
  * in: tenant id, path, JSON input. out: a decision. owns: nothing. */
 #include "edge/decide.h"
+#include "base/clock.h"
 #include "edge/document.h"
 #include "edge/process.h"
 #include <stdio.h>
-#include <time.h>
 
 enum { WARNINGS_A_SECOND = 100, DEFAULT_DEADLINE_US = 1000000, KEPT_AWAY = 4 };
-
-static uint64_t clock_of(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static uint64_t next_random(
     uint64_t s[2]) { /* xorshift128+, seeded by the kernel: ids need to differ, not to be secret */
@@ -159,7 +153,7 @@ static void evaluate_slice(struct worker *w, const struct tenant_entry *t, struc
     d->err = policy_eval(w->pool, q, &d->result);
     if (d->err != ERR_DEADLINE) return;
     if (d->result.eval_ns < KEPT_AWAY * 1000 * w->slice_us)
-        quota_slowed(&t->tenant->quota, clock_of(CLOCK_MONOTONIC));
+        quota_slowed(&t->tenant->quota, clock_ns());
     if (!whole) d->kind = DECISION_LATER;
 }
 
@@ -174,7 +168,7 @@ static void evaluate_whole(struct worker *w, const struct tenant_entry *t, const
     uint64_t start = clock_of(CLOCK_THREAD_CPUTIME_ID);
     d->err = policy_eval(w->pool, q, &d->result);
     if (clock_of(CLOCK_THREAD_CPUTIME_ID) - start > 2 * w->config->slice_us * 1000)
-        quota_slowed(&t->tenant->quota, clock_of(CLOCK_MONOTONIC));
+        quota_slowed(&t->tenant->quota, clock_ns());
 }
 
 static void evaluate(struct worker *w, const struct tenant_entry *t, const struct ask *ask,
@@ -228,14 +222,14 @@ static bool goes_to_lane(struct worker *w, const struct tenant_entry *t) {
     if (!w->slice_us) return false;
     if (w->config->groups.n && worker_group_of(w->config, str_of(t->tenant->id))) return true;
     return atomic_load_explicit(&t->tenant->quota.slow, memory_order_relaxed) &&
-           quota_slow(&t->tenant->quota, clock_of(CLOCK_MONOTONIC));
+           quota_slow(&t->tenant->quota, clock_ns());
 }
 
 /* Rate and concurrency. A request that was put off has paid for its first decisions, and counts as under way. Without
  * a limit nothing is counted: the count is a word that all threads would write to. */
 static enum err admit(struct worker *w, const struct tenant_entry *t, bool *counted) {
     struct tenant_quota *q = &t->tenant->quota;
-    uint64_t now = t->limits.requests_per_second ? clock_of(CLOCK_MONOTONIC) : 0;
+    uint64_t now = t->limits.requests_per_second ? clock_ns() : 0;
     enum err e = OK;
     *counted = false;
     if (w->admitted >= w->charged) {

@@ -1,6 +1,7 @@
 /* The edge node's life: start engine, tenants, lanes and loops, watch the folder, change with the configuration, stop
  * on a signal. in: a configuration, signals. out: served decisions. owns: everything it starts. */
 #include "edge/edge.h"
+#include "base/clock.h"
 #include "edge/activate.h"
 #include "edge/listeners.h"
 #include "edge/loop.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -49,7 +49,6 @@ static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static enum err name_node(struct node *n) {
     uint8_t b[16];
-    struct timespec now;
     if (getrandom(b, sizeof b, 0) != sizeof b) return ERR_IO;
     b[6] = (b[6] & 15) | 0x40;
     b[8] = (b[8] & 63) | 0x80;
@@ -59,8 +58,7 @@ static enum err name_node(struct node *n) {
         at += 2;
     }
     if (gethostname(n->host_name, sizeof n->host_name - 1)) n->host_name[0] = 0;
-    clock_gettime(CLOCK_REALTIME, &now);
-    n->started_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    n->started_ns = (int64_t)clock_of(CLOCK_REALTIME);
     return OK;
 }
 
@@ -305,12 +303,6 @@ static bool heed(struct edge *e, int signals) {
         if (infos[i].ssi_signo != SIGHUP) return false;
     if (n > 0) reload(e);
     return true;
-}
-
-static int64_t clock_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* Looks at the folder now and then, whatever signals come meanwhile, until one says stop. */

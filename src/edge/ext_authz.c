@@ -101,8 +101,7 @@ static enum door_outcome check(struct worker *w, const struct http_request *q, s
     if (e) return refuse(w, STR(""), ERR_INPUT, "no CheckRequest", 400, r), DOOR_ANSWERED;
     enum identity_kind found = whose(w, q, &c, &who);
     if (found != IDENTITY_FOUND) {
-        bool token = found == IDENTITY_REFUSED && who.by && strcmp(who.by, "jwt") == 0;
-        refuse(w, STR(""), ERR_NOT_FOUND, who.why ? who.why : "no tenant", token ? 401 : 403, r);
+        refuse(w, STR(""), ERR_NOT_FOUND, who.why ? who.why : "no tenant", identity_status(found, &who), r);
         return DOOR_ANSWERED;
     }
     buf_clear(&w->input);

@@ -403,8 +403,7 @@ enum door_outcome http_authz_handle(struct worker *w, const struct http_request 
     }
     enum identity_kind found = whose(w, &asked, &who);
     if (found == IDENTITY_FOUND) return decide_about(&a, &asked, who.tenant);
-    bool token = found == IDENTITY_REFUSED && who.by && strcmp(who.by, "jwt") == 0;
-    refuse(&a, STR(""), asked.dialect, ERR_NOT_FOUND, who.why ? who.why : "no tenant", token ? 401 : 403);
+    refuse(&a, STR(""), asked.dialect, ERR_NOT_FOUND, who.why ? who.why : "no tenant", identity_status(found, &who));
     return DOOR_ANSWERED;
 }
 

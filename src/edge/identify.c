@@ -109,6 +109,10 @@ static enum identity_kind settle(const struct subject *s, struct arena *a, struc
     return copy ? IDENTITY_FOUND : IDENTITY_REFUSED;
 }
 
+int identity_status(enum identity_kind kind, const struct identity *who) {
+    return kind == IDENTITY_REFUSED && who->by && strcmp(who->by, "jwt") == 0 ? 401 : 403;
+}
+
 enum identity_kind identify(struct identifier *i, const struct subject *s, struct arena *a, struct identity *out) {
     const struct matcher *refused = NULL; /* a JWT rule: its token was of another issuer */
     *out = (struct identity){.path = s->path};

@@ -40,6 +40,8 @@ struct identity {
     const char *by;  /* "jwt"; the rule's word; NULL: no rule */
     const char *why; /* a phrase when none or refused */
 };
+/* HTTP status of a request without tenant, at doors for authorization: 401 when its token was refused, else 403. */
+int identity_status(enum identity_kind kind, const struct identity *who);
 /* Rules in their order; the first that finds a tenant, or refuses, decides. Copies go to `a`. */
 enum identity_kind identify(struct identifier *i, const struct subject *s, struct arena *a,
                             struct identity *out);

@@ -11,15 +11,12 @@ enum { HOST_BYTES = 255 };
 static const char mark[] = "{tenant}";
 enum { MARK = sizeof mark - 1 };
 
-static char lower(char ch) { return ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : ch; }
-
 static bool is_word(char ch) {
     return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_';
 }
 
 static struct str lowered(struct arena *a, struct str s) {
-    char *copy = arena_copy(a, s.ptr, s.len);
-    for (size_t i = 0; copy && i < s.len; i++) copy[i] = lower(copy[i]);
+    char *copy = arena_strlower(a, s.ptr, s.len);
     return (struct str){copy, copy ? s.len : 0};
 }
 
@@ -116,7 +113,7 @@ static bool plain_host(struct str s, char out[HOST_BYTES], struct str *host) {
     }
     if (!end || end > HOST_BYTES || !is_port(str_from(s, end))) return false;
     for (; n < end; n++) {
-        out[n] = lower(s.ptr[n]);
+        out[n] = char_lower(s.ptr[n]);
         if (!is_word(out[n]) && out[n] != '.' && !(literal && strchr("[]:%", out[n]))) return false;
         if (!out[n]) return false;
     }
@@ -174,17 +171,11 @@ bool matcher_path(struct matcher *m, struct arena *a) {
     return found;
 }
 
-static int hex_digit(char ch) {
-    if (ch >= '0' && ch <= '9') return ch - '0';
-    ch = lower(ch);
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 /* The byte at *at with its escape undone; -1: a bad escape. */
 static int next_byte(struct str s, size_t *at) {
     char ch = s.ptr[*at];
     if (ch != '%') return ++*at, (uint8_t)ch;
-    int high = *at + 2 < s.len ? hex_digit(s.ptr[*at + 1]) : -1, low = high < 0 ? -1 : hex_digit(s.ptr[*at + 2]);
+    int high = *at + 2 < s.len ? char_hex(s.ptr[*at + 1]) : -1, low = high < 0 ? -1 : char_hex(s.ptr[*at + 2]);
     *at += 3;
     return low < 0 ? -1 : high * 16 + low;
 }

@@ -5,6 +5,7 @@
  * owns: the thread, its fetcher, the sets. A lock is held for moving pointers only, so that event loops never wait.
  * Old keys stay when a fetch fails: a key server that is down stops no request, but new keys are not known then. */
 #include "edge/key_sets.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "net/fetch.h"
 #include <errno.h>
@@ -44,12 +45,6 @@ struct key_sets {
     bool running;
     _Atomic bool stop;
 };
-
-static uint64_t clock_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* ---- what identifiers ask ---- */
 
@@ -184,7 +179,7 @@ static void fetch_keys(struct key_set *s) {
     }
     if (!e && !same) e = take(s, buf_view(&text), why, sizeof why);
     buf_deinit(&text);
-    s->fetched_us = clock_us();
+    s->fetched_us = clock_ns() / 1000;
     if (e) {
         s->etag[0] = 0;
         s->due_us = s->fetched_us + (s->retry_us < s->rule->refresh_us ? s->retry_us : s->rule->refresh_us);
@@ -216,7 +211,7 @@ static void *run(void *ctx) {
     while (!k->stop) {
         struct key_set *s = next_due(k);
         uint64_t at = due(s);
-        if (at > clock_us()) {
+        if (at > clock_ns() / 1000) {
             struct timespec t = {(time_t)(at / 1000000), (long)(at % 1000000) * 1000};
             pthread_cond_timedwait(&k->wake, &k->lock, &t);
             continue;

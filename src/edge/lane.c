@@ -1,6 +1,7 @@
 /* Lanes: threads of low priority that answer what was put off, one request at a time each, fairly by tenant.
  * in: jobs from event loops. out: the same jobs, answered, posted back. owns: threads, their workers, the queue. */
 #include "edge/lane.h"
+#include "base/clock.h"
 #include "edge/metrics.h"
 #include "edge/priority.h"
 #include "edge/process.h"
@@ -33,12 +34,6 @@ struct lanes {
     uint32_t n;
     struct lane lanes[];
 };
-
-static uint64_t clock_of(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- replies that outlive the worker that wrote them ---- */
 
@@ -145,13 +140,13 @@ static void *serve(void *ctx) {
         pthread_mutex_unlock(&l->lock);
         if (l->options.counts) {
             atomic_fetch_add_explicit(&l->options.counts->busy, 1, memory_order_relaxed);
-            metrics_wait(l->options.counts, clock_of(CLOCK_MONOTONIC) - job->came_ns);
+            metrics_wait(l->options.counts, clock_ns() - job->came_ns);
         }
-        uint64_t cpu = clock_of(CLOCK_THREAD_CPUTIME_ID), wall = clock_of(CLOCK_MONOTONIC);
+        uint64_t cpu = clock_of(CLOCK_THREAD_CPUTIME_ID), wall = clock_ns();
         answer(lane, job);
         tenants_quiescent(w->tenants, w->number);
         /* A worker process's time is not this thread's. */
-        uint64_t used = l->options.group ? clock_of(CLOCK_MONOTONIC) - wall : clock_of(CLOCK_THREAD_CPUTIME_ID) - cpu;
+        uint64_t used = l->options.group ? clock_ns() - wall : clock_of(CLOCK_THREAD_CPUTIME_ID) - cpu;
         count_served(l, used);
         pthread_mutex_lock(&l->lock);
         queue_done(&l->queue, &job->item, used);
@@ -177,7 +172,7 @@ static void *watch_clock(void *ctx) {
     pthread_mutex_lock(&l->lock);
     while (!l->stopping) {
         struct queue_item *item;
-        while ((item = queue_expired(&l->queue, clock_of(CLOCK_MONOTONIC), l->wait_ns)))
+        while ((item = queue_expired(&l->queue, clock_ns(), l->wait_ns)))
             refuse((struct job *)item);
         count_waiting(l);
         if (!l->queue.oldest) {
@@ -195,7 +190,7 @@ static void *watch_clock(void *ctx) {
 void lanes_take(struct lanes *l, struct job *job) {
     pthread_mutex_lock(&l->lock);
     bool first = l->queue.n == 0;
-    job->came_ns = clock_of(CLOCK_MONOTONIC);
+    job->came_ns = clock_ns();
     struct job *shed = l->stopping ? job : (struct job *)queue_push(&l->queue, job->tenant, &job->item, job->came_ns);
     if (l->n_idle) pthread_cond_signal(&l->work);
     if (first) pthread_cond_signal(&l->clock);

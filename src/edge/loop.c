@@ -1,13 +1,13 @@
 /* Event loop of the node: requests to doors, in fair turns when saturated, to lanes when long.
  * in: requests of one server. out: replies. owns: server, worker, the loop's queue, its thread. */
 #include "edge/loop.h"
+#include "base/clock.h"
 #include "edge/metrics.h"
 #include "edge/priority.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 enum {
     BODY_BYTES = 64 << 20,
@@ -42,12 +42,6 @@ struct loop {
     uint64_t stalled_ns;         /* without a core while requests waited, in all: not counted as their waiting */
     bool turning, started;
 };
-
-static uint64_t clock_of(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* The loop alone writes its counts. */
 static void count(_Atomic uint64_t *at) {
@@ -170,7 +164,7 @@ static enum http_outcome answer_in_turn(struct loop *l, const struct door *door,
     if (tenant) http_mark(q, tenant);
     if (l->queue.n && now - l->turn_ns < FIRST_TURN_NS && queue_is_first(&l->queue, tenant)) {
         enum http_outcome outcome = answer(l, door, q, tenant, r);
-        queue_charge(&l->queue, tenant, clock_of(CLOCK_MONOTONIC) - now + l->send_ns);
+        queue_charge(&l->queue, tenant, clock_ns() - now + l->send_ns);
         l->others_ns = now;
         return outcome;
     }
@@ -188,7 +182,7 @@ static enum http_outcome answer_in_turn(struct loop *l, const struct door *door,
 static enum http_outcome handle(void *ctx, const struct http_request *q, struct http_reply *r) {
     struct loop *l = ctx;
     const struct door *door = door_of(l->worker.config, q);
-    uint64_t now = clock_of(CLOCK_MONOTONIC);
+    uint64_t now = clock_ns();
     if (!l->turn_ns) l->turn_ns = now;
     if (is_long_page(l, q)) {
         struct job *job = put_off(l, door, q, NULL, r);
@@ -205,7 +199,7 @@ static bool others_come(const struct loop *l, uint64_t now) { return now - l->ot
 static bool may_read(void *ctx, const void *whose) {
     struct loop *l = ctx;
     if (l->queue.n < ENOUGH_WAITING || !l->turn_ns || queue_waiting(&l->queue, whose) < ENOUGH_WAITING) return true;
-    uint64_t now = clock_of(CLOCK_MONOTONIC);
+    uint64_t now = clock_ns();
     return now - l->turn_ns < (others_come(l, now) ? SHORT_READ_TURN_NS : READ_TURN_NS);
 }
 
@@ -214,9 +208,9 @@ static bool may_read(void *ctx, const void *whose) {
 /* Sending costs more than deciding, so it has its part in the turn and in the tenant's account. HTTP/2 sends the
  * replies of a connection together, when the turn ends. */
 static void send_reply(struct loop *l) {
-    uint64_t start = clock_of(CLOCK_MONOTONIC);
+    uint64_t start = clock_ns();
     server_send(l->server);
-    l->send_ns = l->send_ns - l->send_ns / 8 + (clock_of(CLOCK_MONOTONIC) - start) / 8;
+    l->send_ns = l->send_ns - l->send_ns / 8 + (clock_ns() - start) / 8;
 }
 
 /* Answers a job of the queue; how long that took goes to its tenant's account. */
@@ -244,7 +238,7 @@ static void serve_job(struct loop *l, struct job *job) {
 /* A loop without a core falls behind with all that wait, most of whom it would have answered: none is refused for
  * it. */
 static uint64_t look_at_clock(struct loop *l) {
-    uint64_t now = clock_of(CLOCK_MONOTONIC), gap = now - l->looked_ns;
+    uint64_t now = clock_ns(), gap = now - l->looked_ns;
     if (gap > STALL_NS) {
         uint64_t used = clock_of(CLOCK_THREAD_CPUTIME_ID);
         if (gap > used - l->used_ns) l->stalled_ns += gap - (used - l->used_ns);
@@ -255,7 +249,7 @@ static uint64_t look_at_clock(struct loop *l) {
 }
 
 static void serve_queue(struct loop *l) {
-    if (!l->turning) l->looked_ns = clock_of(CLOCK_MONOTONIC);
+    if (!l->turning) l->looked_ns = clock_ns();
     uint64_t start = look_at_clock(l), now = start;
     l->used_ns = clock_of(CLOCK_THREAD_CPUTIME_ID);
     uint64_t wait_ns = l->worker.config->queue_wait_us * 1000;
@@ -299,7 +293,7 @@ static void turn_ends(void *ctx) {
     }
     copy_counts(l);
     if (!l->turn_ns) return;
-    metrics_turn(l->counts, clock_of(CLOCK_MONOTONIC) - l->turn_ns);
+    metrics_turn(l->counts, clock_ns() - l->turn_ns);
     l->turn_ns = 0;
 }
 

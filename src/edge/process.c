@@ -3,6 +3,7 @@
  * the answer's buffer. */
 #include "edge/process.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -49,12 +49,6 @@ struct process {
 };
 
 extern char **environ;
-
-static int64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 enum err process_new(const struct process_options *options, struct process **out) {
     struct process *r = calloc(1, sizeof *r);
@@ -94,7 +88,7 @@ static void bury(struct process *r, const char *why) {
     kill(r->pid, SIGKILL);
     while (waitpid(r->pid, &status, 0) < 0 && errno == EINTR) {
     }
-    int64_t now = now_ms();
+    int64_t now = clock_ms();
     bool steady = now - r->started_ms > STEADY_MS;
     r->pause_ms = steady                               ? FIRST_PAUSE_MS
                   : r->pause_ms * 2 < LONGEST_PAUSE_MS ? r->pause_ms * 2
@@ -143,7 +137,7 @@ static bool start(struct process *r) {
     int pair[2];
     char pid[16];
     if (r->fd >= 0) return true;
-    if (now_ms() < r->not_before_ms) return false;
+    if (clock_ms() < r->not_before_ms) return false;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) return false;
     /* dup2 onto the same number would leave close-on-exec set */
     int child = pair[1] == WORKER_FD ? fcntl(pair[1], F_DUPFD_CLOEXEC, WORKER_FD + 1) : pair[1];
@@ -152,13 +146,13 @@ static bool start(struct process *r) {
     if (child >= 0 && child != pair[1]) close(child);
     if (!ok) {
         close(pair[0]);
-        r->not_before_ms = now_ms() + r->pause_ms;
+        r->not_before_ms = clock_ms() + r->pause_ms;
         log_line(r->options.log, LOG_ERROR, "cannot start a worker process", "group",
                  r->options.group, "reason", strerror(errno), NULL);
         return false;
     }
     r->fd = pair[0];
-    r->started_ms = now_ms();
+    r->started_ms = clock_ms();
     r->starts++;
     snprintf(pid, sizeof pid, "%d", (int)r->pid);
     log_line(r->options.log, LOG_INFO, "worker process started", "group", r->options.group, "pid",

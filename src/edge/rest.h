@@ -100,7 +100,8 @@ enum door_outcome rest_index(struct rest_call *c);      /* GET / */
 
 /* c->rest as decide wants it: decoded, "/" for all data. false: OPA could make no reference of it; answered. */
 bool rest_path(struct rest_call *c, struct str *out);
-uint64_t rest_clock_ns(void);
+/* A JSON string with <, > and & escaped, as Go prints it. */
+void rest_put_string(struct str s, struct buf *out);
 /* {"metrics":…}'s value, of one decision or of a batch. */
 void rest_put_metrics(struct rest_call *c, uint64_t eval_ns, struct buf *out);
 void rest_put_provenance(struct rest_call *c, struct buf *out);

@@ -1,6 +1,7 @@
 /* Many inputs in one round trip: POST /v1/batch/data/PATH, as Enterprise OPA has it.
  * in: {"inputs": {KEY: INPUT, …}, "common_input": {…}}. out: {"responses": {KEY: ANSWER, …}}. owns: nothing. */
 #include "edge/rest.h"
+#include "base/clock.h"
 #include "edge/rest_input.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +120,7 @@ static void ask(struct batch *b, struct str own, struct decision *d) {
     enum err e = with_common(b, own, &q.input);
     if (e)
         decision_refuse(c->w, q.tenant, q.path, false, e, err_meaning(e), d);
-    else if (rest_clock_ns() > b->until_ns)
+    else if (clock_ns() > b->until_ns)
         decision_refuse(c->w, q.tenant, q.path, false, ERR_DEADLINE,
                         "the batch passed the deadline of one evaluation", d);
     else
@@ -178,14 +179,6 @@ static void answer(struct batch *b, uint32_t i) {
 
 /* ---- The whole ---- */
 
-static void put_string(struct str s, struct buf *out) {
-    struct buf text;
-    buf_init(&text, 6 * s.len + 16);
-    json_print_string(s, &text);
-    json_escape_html(buf_view(&text), out);
-    buf_deinit(&text);
-}
-
 static void put_responses(struct batch *b, struct buf *out) {
     bool mixed = b->good && b->bad;
     buf_cstr(out, "\"responses\":{");
@@ -194,7 +187,7 @@ static void put_responses(struct batch *b, struct buf *out) {
         struct str text = STR("");
         if (a->end > a->start) text = str_head(str_from(buf_view(&b->text), a->start), a->end - a->start);
         if (i) buf_byte(out, ',');
-        put_string(b->inputs.items[i].key, out);
+        rest_put_string(b->inputs.items[i].key, out);
         buf_cstr(out, ":{");
         buf_str(out, text);
         if (mixed) buf_printf(out, "%s\"http_status_code\":\"%d\"", text.len ? "," : "", a->status);
@@ -211,7 +204,7 @@ static void put_batch(struct batch *b, bool missing) {
     buf_byte(out, '{');
     if (c->params.metrics) {
         buf_cstr(out, "\"metrics\":"), comma = ",";
-        rest_put_metrics(c, rest_clock_ns() - c->parsed_ns, out);
+        rest_put_metrics(c, clock_ns() - c->parsed_ns, out);
     }
     if (b->inputs.n) buf_cstr(out, comma), put_responses(b, out), comma = ",";
     if (missing)
@@ -240,7 +233,7 @@ static bool answer_all(struct batch *b) {
         rest_error(c, 500, "internal_error", err_meaning(ERR_MEMORY));
         return false;
     }
-    c->parsed_ns = rest_clock_ns();
+    c->parsed_ns = clock_ns();
     b->until_ns = c->parsed_ns + (t->limits.deadline_us ? t->limits.deadline_us : DEFAULT_DEADLINE_US) * 1000;
     for (uint32_t i = 0; i < b->inputs.n; i++) answer(b, i);
     return true;
@@ -264,7 +257,7 @@ enum door_outcome rest_batch(struct rest_call *c) {
     bool missing = false;
     /* Many evaluations in a row would hold an event loop up, and must not begin anew when one of them takes long. */
     if (c->w->slice_us) return DOOR_LATER;
-    c->start_ns = rest_clock_ns();
+    c->start_ns = clock_ns();
     if (!take_body(c, &body) || !rest_path(c, &b.path) || !read_batch(&b, body, &missing)) return DOOR_ANSWERED;
     buf_init(&b.text, c->r->body->max);
     if (answer_all(&b)) put_batch(&b, missing);

@@ -1,18 +1,12 @@
 /* OPA's data API: GET and POST /v1/data, POST /v0/data, POST /.
  * in: a call whose route is known. out: OPA's bodies. owns: nothing. */
 #include "base/utf8.h"
+#include "base/clock.h"
 #include "edge/document.h"
 #include "edge/rest.h"
 #include "edge/rest_input.h"
-#include <time.h>
 
 enum { REF_BYTES = 16 << 10 };
-
-uint64_t rest_clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- Paths ---- */
 
@@ -72,15 +66,7 @@ void rest_put_metrics(struct rest_call *c, uint64_t eval_ns, struct buf *out) {
                "{\"counter_server_query_cache_hit\":1,\"timer_rego_input_parse_ns\":%llu,"
                "\"timer_rego_query_eval_ns\":%llu,\"timer_server_handler_ns\":%llu}",
                (unsigned long long)(c->parsed_ns - c->start_ns), (unsigned long long)eval_ns,
-               (unsigned long long)(rest_clock_ns() - c->start_ns));
-}
-
-static void put_string(struct str s, struct buf *out) {
-    struct buf text;
-    buf_init(&text, 6 * s.len + 16);
-    json_print_string(s, &text);
-    json_escape_html(buf_view(&text), out);
-    buf_deinit(&text);
+               (unsigned long long)(clock_ns() - c->start_ns));
 }
 
 void rest_put_provenance(struct rest_call *c, struct buf *out) {
@@ -89,9 +75,9 @@ void rest_put_provenance(struct rest_call *c, struct buf *out) {
                   "\"build_hostname\":\"\"");
     if (t && t->policy) {
         buf_cstr(out, ",\"bundles\":{");
-        put_string(rest_tenant_of(c), out);
+        rest_put_string(rest_tenant_of(c), out);
         buf_cstr(out, ":{\"revision\":");
-        put_string(t->revision, out);
+        rest_put_string(t->revision, out);
         buf_cstr(out, "}}");
     }
     buf_byte(out, '}');
@@ -177,7 +163,7 @@ static void ask(struct rest_call *c, struct str path, struct str input, struct d
                             .input = input,
                             .document = c->rest,
                             .strict_builtin_errors = c->params.strict_builtin_errors};
-    if (c->params.metrics || c->params.instrument) c->parsed_ns = rest_clock_ns();
+    if (c->params.metrics || c->params.instrument) c->parsed_ns = clock_ns();
     decide(c->w, &ask, d);
 }
 
@@ -217,7 +203,7 @@ static enum door_outcome v1_post(struct rest_call *c) {
 }
 
 enum door_outcome rest_v1_data(struct rest_call *c) {
-    if (c->params.metrics || c->params.instrument) c->parsed_ns = c->start_ns = rest_clock_ns();
+    if (c->params.metrics || c->params.instrument) c->parsed_ns = c->start_ns = clock_ns();
     return str_is(c->q->method, "GET") ? v1_get(c) : v1_post(c);
 }
 

@@ -1,7 +1,6 @@
 /* Parameters of a REST call's query.
  * in: the query as sent, maybe hostile. out: struct rest_params; decoded text lies in the arena. owns: nothing. */
 #include "edge/rest.h"
-#include <strings.h>
 
 enum flag { PRETTY, PROVENANCE, METRICS, INSTRUMENT, STRICT, BUNDLE, BUNDLES, PLUGINS, FLAGS };
 
@@ -44,7 +43,7 @@ static void take(struct str name, struct str v, struct flag_values flags[FLAGS],
         if (!str_eq(name, flag_names[i])) continue;
         flags[i].n++;
         flags[i].any_empty |= v.len == 0;
-        flags[i].any_true |= v.len == 4 && strncasecmp(v.ptr, "true", 4) == 0;
+        flags[i].any_true |= str_eq_fold(v, STR("true"));
         return;
     }
     if (str_is(name, "explain") && out->explain == EXPLAIN_OFF)

@@ -17,7 +17,15 @@ void rest_header(struct rest_call *c, struct str name, struct str value) {
     if (c->r->n_extra < HTTP_MAX_REPLY_HEADERS) c->r->extra[c->r->n_extra++] = (struct http_header){name, value};
 }
 
-/* A JSON string with <, > and & escaped; "" when it is too long. */
+void rest_put_string(struct str s, struct buf *out) {
+    struct buf text;
+    buf_init(&text, 6 * s.len + 16);
+    json_print_string(s, &text);
+    json_escape_html(buf_view(&text), out);
+    buf_deinit(&text);
+}
+
+/* The two as one such string; "" when it is too long. */
 static void put_text(struct str before, struct str after, struct buf *out) {
     struct buf joined, text;
     buf_init(&joined, MESSAGE_BYTES);

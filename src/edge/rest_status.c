@@ -10,14 +10,6 @@ enum {
     TENANTS_IN_LOOP = 64 /* lists of more are a lane's work */
 };
 
-static void put_text(struct str s, struct buf *out) {
-    struct buf text;
-    buf_init(&text, 6 * s.len + 16);
-    json_print_string(s, &text);
-    json_escape_html(buf_view(&text), out);
-    buf_deinit(&text);
-}
-
 static bool too_many_for_loop(const struct rest_call *c) {
     return c->w->slice_us && tenants_at(c->w->tenants, TENANTS_IN_LOOP) != NULL;
 }
@@ -29,7 +21,7 @@ static void health(struct rest_call *c, struct str problem) {
     c->r->content_type = "application/json";
     if (problem.len) {
         buf_cstr(c->r->body, "{\"error\":");
-        put_text(problem, c->r->body);
+        rest_put_string(problem, c->r->body);
         buf_cstr(c->r->body, "}\n");
     } else {
         buf_cstr(c->r->body, "{}\n");
@@ -121,19 +113,19 @@ static void put_bundle(const struct rest_call *c, const struct tenant_entry *t, 
     struct load_report r = {0};
     tenants_reported(c->w->tenants, t->tenant, &r);
     int64_t good = r.err ? r.activated_ns : r.requested_ns;
-    put_text(str_of(t->tenant->id), out);
+    rest_put_string(str_of(t->tenant->id), out);
     buf_cstr(out, ":{\"name\":");
-    put_text(str_of(t->tenant->id), out);
-    if (r.revision[0]) buf_cstr(out, ",\"active_revision\":"), put_text(str_of(r.revision), out);
+    rest_put_string(str_of(t->tenant->id), out);
+    if (r.revision[0]) buf_cstr(out, ",\"active_revision\":"), rest_put_string(str_of(r.revision), out);
     buf_cstr(out, ",\"last_successful_activation\":"), put_time(r.activated_ns, out);
     if (t->policy) buf_printf(out, ",\"type\":\"snapshot\",\"size\":%llu", (unsigned long long)r.bytes);
     buf_cstr(out, ",\"last_successful_download\":"), put_time(good, out);
     buf_cstr(out, ",\"last_successful_request\":"), put_time(good, out);
     buf_cstr(out, ",\"last_request\":"), put_time(r.requested_ns, out);
     if (r.err) {
-        buf_cstr(out, ",\"code\":\"bundle_error\",\"message\":"), put_text(str_of(r.message), out);
+        buf_cstr(out, ",\"code\":\"bundle_error\",\"message\":"), rest_put_string(str_of(r.message), out);
         buf_printf(out, ",\"errors\":[{\"code\":\"%s\",\"message\":", err_word(r.err));
-        put_text(str_of(err_meaning(r.err)), out);
+        rest_put_string(str_of(err_meaning(r.err)), out);
         buf_cstr(out, "}]");
     }
     buf_cstr(out, ",\"metrics\":{}}");
@@ -143,7 +135,7 @@ static void put_bundle(const struct rest_call *c, const struct tenant_entry *t, 
 static void put_counter(const char *name, const char *help, struct str tenant, uint64_t n, struct buf *out) {
     buf_printf(out, "\"%s\":{\"name\":\"%s\",\"help\":\"%s\",\"type\":\"COUNTER\",\"metric\":[{\"label\":[{\"name\":"
                     "\"tenant_id\",\"value\":", name, name, help);
-    put_text(tenant, out);
+    rest_put_string(tenant, out);
     buf_printf(out, "}],\"counter\":{\"value\":%llu}}]}", (unsigned long long)n);
 }
 
@@ -212,7 +204,7 @@ enum door_outcome rest_config(struct rest_call *c) {
     if (c->identity == IDENTITY_FOUND) {
         buf_cstr(out, "{\"default_decision\":");
         char *slashed = arena_printf(&c->w->arena, NULL, "/%.*s", STR_FMT(path));
-        put_text(str_of(slashed ? slashed : "/"), out);
+        rest_put_string(str_of(slashed ? slashed : "/"), out);
         buf_cstr(out, ",\"labels\":");
         put_labels(c, out);
         buf_byte(out, '}');

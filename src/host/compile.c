@@ -109,9 +109,7 @@ static void *job_run(void *arg) {
 /* Processor's time of a thread; 0 where it cannot be known: then only the wall's limit holds. */
 static uint64_t thread_ns(pthread_t thread) {
     clockid_t clock;
-    struct timespec t;
-    if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &t)) return 0;
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return pthread_getcpuclockid(thread, &clock) ? 0 : clock_of(clock);
 }
 
 /* Waits, with the room's lock held, until the job is done or has used up its time. */

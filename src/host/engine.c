@@ -12,12 +12,6 @@
 #include <sys/mman.h>
 #include <time.h>
 
-uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 void load_say(struct load_message *m, const char *format, ...) {
     va_list args;
     if (!m) return;

@@ -2,6 +2,7 @@
 #ifndef REGENT_HOST_ENGINE_H
 #define REGENT_HOST_ENGINE_H
 #include "host/host.h"
+#include "base/clock.h"
 #include "host/offers.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -101,7 +102,6 @@ bool disk_open(struct engine *e);
 wasmtime_module_t *disk_load(struct engine *e, const uint8_t key[CODE_KEY_BYTES]);
 void disk_store(struct engine *e, const uint8_t key[CODE_KEY_BYTES], const wasmtime_module_t *m);
 
-uint64_t clock_ns(void); /* monotonic */
 /* Writes a sentence into m (which may be NULL). */
 void load_say(struct load_message *m, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

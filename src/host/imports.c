@@ -61,11 +61,7 @@ static wasm_trap_t *import_println(void *env, wasmtime_caller_t *caller, wasmtim
 }
 
 static int64_t evaluation_now(struct instance *i) {
-    if (i->now_ns == 0) {
-        struct timespec t;
-        clock_gettime(CLOCK_REALTIME, &t);
-        i->now_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-    }
+    if (i->now_ns == 0) i->now_ns = (int64_t)clock_of(CLOCK_REALTIME);
     return i->now_ns;
 }
 

@@ -128,12 +128,6 @@ enum err instance_call(struct instance *i, const wasmtime_func_t *f, wasmtime_va
 
 /* ---- how long it may take ---- */
 
-static uint64_t thread_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 void instance_set_deadline(struct instance *i, uint64_t start_ns, uint64_t max_us) {
     if (max_us > UINT64_MAX / 1000 / WALL_FACTOR) max_us = UINT64_MAX / 1000 / WALL_FACTOR;
     i->deadline = (struct deadline){.start_ns = start_ns, .max_ns = max_us * 1000};
@@ -143,7 +137,7 @@ void instance_set_deadline(struct instance *i, uint64_t start_ns, uint64_t max_u
 
 bool instance_late(struct instance *i, uint64_t *left_ns) {
     struct deadline *d = &i->deadline;
-    uint64_t wall = clock_ns() - d->start_ns, used = thread_ns();
+    uint64_t wall = clock_ns() - d->start_ns, used = clock_of(CLOCK_THREAD_CPUTIME_ID);
     if (!d->ticked) { /* what was used before the first tick is taken for the wall's time, a tick at most */
         uint64_t tick = (uint64_t)i->engine->options.tick_us * 1000, before = wall < tick ? wall : tick;
         d->used_from_ns = used > before ? used - before : 0;

@@ -1,6 +1,5 @@
 /* Helpers on HTTP messages. in: requests. out: header values, decoded text. owns: nothing. */
 #include "net/http.h"
-#include <strings.h>
 
 struct str http_header_get(const struct http_request *r, struct str name) {
     for (uint32_t i = 0; i < r->n_headers; i++)
@@ -24,23 +23,17 @@ struct str http_number(uint64_t n, char digits[24]) {
     return (struct str){digits + at, 24 - at};
 }
 
-static bool is_token(unsigned char c) {
-    return c > ' ' && c < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c);
-}
-
 /* Names that belong to the connection, or that the server writes itself. */
 static bool is_framing(struct str name) {
     static const char *const names[] = {"connection", "content-length", "transfer-encoding", "keep-alive", "upgrade"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t n = strlen(names[i]);
-        if (name.len == n && strncasecmp(name.ptr, names[i], n) == 0) return true;
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_eq_fold(name, str_of(names[i]))) return true;
     return false;
 }
 
 bool http_header_sendable(const struct http_header *h) {
     for (size_t i = 0; i < h->name.len; i++)
-        if (!is_token((unsigned char)h->name.ptr[i])) return false;
+        if (!http_token_lower(h->name.ptr[i])) return false;
     for (size_t i = 0; i < h->value.len; i++) {
         unsigned char c = (unsigned char)h->value.ptr[i];
         if ((c < ' ' && c != '\t') || c == 0x7f) return false;
@@ -77,20 +70,13 @@ const char *http_reason(int status) {
     }
 }
 
-static int hex(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 long http_percent_decode(struct str s, bool form, char *out) {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
         if (c == '%') {
             if (s.len - i < 3) return -1;
-            int high = hex(s.ptr[i + 1]), low = hex(s.ptr[i + 2]);
+            int high = char_hex(s.ptr[i + 1]), low = char_hex(s.ptr[i + 2]);
             if (high < 0 || low < 0) return -1;
             c = (char)(high << 4 | low);
             i += 2;

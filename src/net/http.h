@@ -83,6 +83,12 @@ void http_mark(const struct http_request *request, const void *whose);
 
 /* First header of that name (lower case); empty with ptr NULL when there is none. */
 struct str http_header_get(const struct http_request *r, struct str name);
+/* tchar of RFC 9110: the character in lower case; 0 for others. */
+static inline char http_token_lower(char c) {
+    if (c >= 'A' && c <= 'Z') return (char)(c + 32);
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-') return c;
+    return c && strchr("!#$%&'*+.^_`|~", c) ? c : 0;
+}
 const char *http_reason(int status);
 /* Can the reply's header be sent as it is? Not with bytes that could end it early, and not those by which messages
  * are framed. Others are left out. */

@@ -12,24 +12,7 @@ struct head {
     uint64_t length;
 };
 
-/* tchar of RFC 9110: the character in lower case; 0 for others. */
-static char token_lower(char c) {
-    if (c >= 'A' && c <= 'Z') return (char)(c + 32);
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-') return c;
-    return c && strchr("!#$%&'*+.^_`|~", c) ? c : 0;
-}
-
-static bool is_token(char c) { return token_lower(c) != 0; }
-
-static bool equals_lower(struct str s, const char *lower) {
-    size_t n = strlen(lower);
-    if (s.len != n) return false;
-    for (size_t i = 0; i < n; i++) {
-        char c = s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? (char)(s.ptr[i] + 32) : s.ptr[i];
-        if (c != lower[i]) return false;
-    }
-    return true;
-}
+static bool is_token(char c) { return http_token_lower(c) != 0; }
 
 /* The end of the head: index just behind its empty line, or 0 when it is not there yet. Looks from
  * `from` on. */
@@ -100,17 +83,17 @@ static int meaning(struct head *h, struct str name, struct str value) {
         return 0;
     case 6:
         if (str_is(name, "expect"))
-            h->expect = !h->version_1_0 && equals_lower(value, "100-continue");
+            h->expect = !h->version_1_0 && str_eq_fold(value, STR("100-continue"));
         return 0;
     case 10:
         if (!str_is(name, "connection")) return 0;
-        h->close |= equals_lower(value, "close");
-        h->keep |= equals_lower(value, "keep-alive");
+        h->close |= str_eq_fold(value, STR("close"));
+        h->keep |= str_eq_fold(value, STR("keep-alive"));
         return 0;
     case 14: return str_is(name, "content-length") ? content_length(h, value) : 0;
     case 17:
         if (!str_is(name, "transfer-encoding")) return 0;
-        if (h->chunked || h->version_1_0 || !equals_lower(value, "chunked")) return 501;
+        if (h->chunked || h->version_1_0 || !str_eq_fold(value, STR("chunked"))) return 501;
         h->chunked = true;
         return 0;
     }
@@ -121,7 +104,7 @@ static int header(struct head *h) {
     struct str line = next_line(h);
     char *name = (char *)(uintptr_t)line.ptr; /* the head lies in our own, writable buffer */
     size_t n = 0;
-    for (char c; n < line.len && (c = token_lower(name[n])); n++) name[n] = c;
+    for (char c; n < line.len && (c = http_token_lower(name[n])); n++) name[n] = c;
     if (n == 0 || n == line.len || name[n] != ':') return 400;
     struct str value = str_from(line, n + 1);
     while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) value = str_from(value, 1);
@@ -136,13 +119,6 @@ static int header(struct head *h) {
     return meaning(h, key, value);
 }
 
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* A chunk's size line at `at`: 0, NEED_MORE or a status. *data gets the byte behind the line. */
 static int size_line(char *at, char *end, size_t *size, char **data) {
     char *nl = memchr(at, '\n', (size_t)(end - at));
@@ -150,7 +126,7 @@ static int size_line(char *at, char *end, size_t *size, char **data) {
     if (!nl) return NEED_MORE;
     char *stop = nl > at && nl[-1] == '\r' ? nl - 1 : nl, *digits = at;
     size_t n = 0;
-    for (int d; at < stop && (d = hex_digit(*at)) >= 0; at++) {
+    for (int d; at < stop && (d = char_hex(*at)) >= 0; at++) {
         if (at - digits == 15) return 400;
         n = n << 4 | (size_t)d;
     }

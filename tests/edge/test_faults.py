@@ -15,13 +15,11 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
-import traceback
 
-from edge_lib import REGENT, TMP, check, check_request, equal, finish, raw, started, stop, wait_for
-from faults_lib import DOORS, GrpcClient, Load, Node, RestClient, at_length, make_certificate, template, with_files
+from edge_lib import REGENT, TMP, check, check_request, equal, raw, started, stop, wait_for
+from faults_lib import DOORS, GrpcClient, Load, Node, RestClient, at_length, make_certificate, run_parts, template, with_files
 
 
 def load_was_right(what, load, may_fail=0):
@@ -484,16 +482,4 @@ PARTS = [hostile_bytes, workers, bundles, swaps, written_in_place, folder, unrea
          log_nobody_reads]
 
 
-def main():
-    make_certificate()
-    for part in [p for p in PARTS if len(sys.argv) < 2 or p.__name__ in sys.argv[1:]]:
-        began = time.time()
-        try:
-            part()
-        except Exception:  # a part that breaks must not hide the others
-            check(part.__name__, False, traceback.format_exc())
-        print(f"# {part.__name__}: {time.time() - began:.1f} s", flush=True)
-    finish()
-
-
-main()
+run_parts(PARTS)

@@ -13,12 +13,10 @@ import re
 import resource
 import socket
 import subprocess
-import sys
 import time
-import traceback
 
-from edge_lib import BUILD, REGENT, TMP, check, equal, finish, stop, wait_for
-from faults_lib import Load, Node, RestClient, Shim, at_length, make_certificate, template, with_files
+from edge_lib import BUILD, REGENT, TMP, check, equal, stop, wait_for
+from faults_lib import Load, Node, RestClient, Shim, at_length, run_parts, template, with_files
 
 HOUR = 3600
 SECRET = b"a secret of the test, long enough for it"
@@ -191,16 +189,4 @@ def memory():
 PARTS = [clock, allocations, memory]
 
 
-def main():
-    make_certificate()
-    for part in [p for p in PARTS if len(sys.argv) < 2 or p.__name__ in sys.argv[1:]]:
-        began = time.time()
-        try:
-            part()
-        except Exception:  # a part that breaks must not hide the others
-            check(part.__name__, False, traceback.format_exc())
-        print(f"# {part.__name__}: {time.time() - began:.1f} s", flush=True)
-    finish()
-
-
-main()
+run_parts(PARTS)

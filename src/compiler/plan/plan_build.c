@@ -8,20 +8,13 @@ static const struct operand NONE;
 
 /* ---- Entrypoints ---- */
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* %41 to A, as in a URL's path. */
 static struct str unescape(struct arena *a, struct str s) {
     char *out = arena_strndup(a, s.ptr, s.len);
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
-        int high = s.ptr[i] == '%' && i + 2 < s.len ? hex_digit(s.ptr[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(s.ptr[i + 2]) : -1;
+        int high = s.ptr[i] == '%' && i + 2 < s.len ? char_hex(s.ptr[i + 1]) : -1;
+        int low = high >= 0 ? char_hex(s.ptr[i + 2]) : -1;
         if (low >= 0) {
             out[n++] = (char)(high * 16 + low);
             i += 2;

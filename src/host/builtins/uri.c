@@ -29,12 +29,6 @@ static bool fault(struct uri *u, const char *what) {
     return false;
 }
 
-static int hex_digit(char ch) {
-    if (ch >= '0' && ch <= '9') return ch - '0';
-    if (ch >= 'a' && ch <= 'f') return ch - 'a' + 10;
-    return ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
-}
-
 static bool is_letter(char ch) { return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z'); }
 static bool is_digit(char ch) { return ch >= '0' && ch <= '9'; }
 static bool one_of(char ch, const char *set) { return ch && strchr(set, ch); }
@@ -64,8 +58,8 @@ static bool unescape(struct uri *u, struct str s, enum part part, struct str *ou
     for (size_t i = 0; i < s.len; i++) {
         char ch = s.ptr[i];
         if (ch == '%') {
-            int high = i + 2 < s.len ? hex_digit(s.ptr[i + 1]) : -1;
-            int low = i + 2 < s.len ? hex_digit(s.ptr[i + 2]) : -1;
+            int high = i + 2 < s.len ? char_hex(s.ptr[i + 1]) : -1;
+            int low = i + 2 < s.len ? char_hex(s.ptr[i + 2]) : -1;
             if (high < 0 || low < 0 || !escape_allowed(part, high, low))
                 return refuse(u, "invalid URL escape ", str_head(str_from(s, i), 3), "");
             ch = (char)(high << 4 | low);

@@ -9,12 +9,6 @@
 #include <stdio.h>
 #include <strings.h>
 
-static int hex_value_of(char ch) {
-    if (ch >= '0' && ch <= '9') return ch - '0';
-    if (ch >= 'a' && ch <= 'f') return ch - 'a' + 10;
-    return ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
-}
-
 /* 36 characters with dashes, the same in braces (any byte will do), behind "urn:uuid:", or 32
  * without dashes. */
 static bool parse_uuid(struct str s, uint8_t out[16]) {
@@ -27,7 +21,7 @@ static bool parse_uuid(struct str s, uint8_t out[16]) {
     size_t at = 0;
     for (size_t i = 0; i < 16; i++) {
         if (dashes && (i == 4 || i == 6 || i == 8 || i == 10) && s.ptr[at++] != '-') return false;
-        int high = hex_value_of(s.ptr[at]), low = hex_value_of(s.ptr[at + 1]);
+        int high = char_hex(s.ptr[at]), low = char_hex(s.ptr[at + 1]);
         if (high < 0 || low < 0) return false;
         out[i] = (uint8_t)(high << 4 | low);
         at += 2;

@@ -181,10 +181,11 @@ static int next_byte(struct str s, size_t *at) {
 }
 
 /* Why two readers might see different segments in it, or NULL: what one takes as it is, another may decode, shorten, or
- * cut parameters (;) off. */
+ * cut parameters (;) or a fragment (#) off. */
 static const char *path_fault(struct str p) {
     uint32_t len = 0, dots = 0;
     bool parameters = false;
+    if (p.len && memchr(p.ptr, '#', p.len)) return "the path holds a #, where some readers end it";
     for (size_t at = 0; at <= p.len;) {
         int ch = at == p.len ? (at++, '/') : next_byte(p, &at);
         if (ch < 0) return "the path has a bad escape";
@@ -235,7 +236,7 @@ enum identity_kind identify_by_path(const struct matcher *m, const struct subjec
                                     struct identity *out) {
     char text[TENANT_BYTES];
     size_t end = 0, at = 0;
-    while (end < s->path.len && s->path.ptr[end] != '?' && s->path.ptr[end] != '#') end++;
+    while (end < s->path.len && s->path.ptr[end] != '?') end++;
     struct str p = str_head(s->path, end), tenant = {NULL, 0};
     if (!end) return IDENTITY_NONE;
     if (p.ptr[0] != '/') return identity_refused(out, "the path does not begin with a slash");

@@ -12,7 +12,7 @@ enum {
     FIRST_BUCKETS = 64,
     CHECK_EVERY = 256, /* links made until dead ones are counted */
     SPANS = 64,
-    HEAP_BYTES = 256 << 10, /* left free behind image and input, at least */
+    HEAP_BYTES = 128 << 10, /* left free behind image and input, at least */
     INPUT_FACTOR = 3        /* what a parsed input may take */
 };
 

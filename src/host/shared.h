@@ -3,7 +3,7 @@
 #define REGENT_HOST_SHARED_H
 #include "host/instance.h"
 
-enum { SHARED_BYTES = 1 << 20 }; /* of its memory, always */
+enum { SHARED_BYTES = 512 << 10 }; /* of its memory, always */
 
 /* One runtime and one memory, with the code of every policy that it has served linked to them once. Between two
  * policies all pages that were written since the sandbox was new are set back to what they were then, whoever wrote

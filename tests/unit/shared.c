@@ -308,7 +308,7 @@ static void other_forms_have_their_own(void **state) {
 static void smaller_limits_have_their_own(void **state) {
     struct world *w = *state;
     struct eval_result r;
-    struct eval_request q = {.policy = w->reader, .input = STR("1"), .limits = {.memory_bytes = 512 << 10}};
+    struct eval_request q = {.policy = w->reader, .input = STR("1"), .limits = {.memory_bytes = SHARED_BYTES / 2}};
     assert_int_equal(policy_eval(w->pool, &q, &r), OK);
     assert_null(w->pool->shared);
     assert_int_equal(w->pool->n_live, 1);

@@ -107,11 +107,13 @@ static struct json *variable_value(struct config_reader *r, const struct config_
     case KEY_FILE:
     case KEY_URL:
     case KEY_LEVEL:
-    case KEY_FORMAT: return yaml_string(r->a, text, source);
+    case KEY_FORMAT:
+    case KEY_FULL: return yaml_string(r->a, text, source);
     case KEY_SWITCH:
     case KEY_COUNT:
     case KEY_TIME:
     case KEY_SIZE:
+    case KEY_SHARE:
     case KEY_LIMITS: return yaml_scalar(r->a, text, source);
     case KEY_NAMES:
     case KEY_ALGORITHMS:
@@ -122,6 +124,8 @@ static struct json *variable_value(struct config_reader *r, const struct config_
     case KEY_RULES:
     case KEY_LISTENERS:
     case KEY_GROUPS:
+    case KEY_HEADERS:
+    case KEY_EVENTS:
     case KEY_OVERRIDES: return text_read(r, text, source, &v) ? NULL : v;
     }
     return NULL;

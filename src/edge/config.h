@@ -86,6 +86,33 @@ struct tenant_override {
     struct loc loc;
 };
 
+/* What is logged of some tenants' decisions. */
+enum { EVENTS_AS_ALL = UINT32_MAX }; /* what decision_log says for all */
+struct event_override {
+    struct str pattern; /* as in struct name_list */
+    bool enabled;
+    uint32_t sample;         /* in millionths */
+    uint32_t max_per_second; /* 0: no limit */
+    struct loc loc;
+};
+struct decision_log_config {
+    const char *file; /* NULL: none */
+    bool console;
+    const char *url; /* NULL: no service */
+    struct str resource, partition;
+    const char *token_file, *ca_file;
+    uint64_t min_delay_us, max_delay_us, upload_bytes, buffer_bytes;
+    bool wait; /* for room in the buffer; false: drop */
+    uint32_t sample, max_per_second;
+    bool denials_only;
+    struct name_list headers;
+    struct str mask_path, drop_path;
+    struct {
+        struct event_override *items;
+        uint32_t n, cap;
+    } tenants;
+};
+
 struct edge_config {
     struct arena *arena; /* holds all of it */
     const char *path;    /* of the file; NULL: flags only */
@@ -136,6 +163,7 @@ struct edge_config {
     struct str http_authz_prefix; /* path at which HTTP authz answers: "/authz" */
     struct str rest_path;         /* default decision of POST /: "system/main" */
     uint32_t batch_inputs;        /* in one batch at most */
+    struct decision_log_config decision_log;
 };
 
 enum {

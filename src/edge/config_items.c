@@ -326,3 +326,25 @@ void config_overrides_read(struct config_reader *r, const struct json *v) {
         ARENA_PUSH(r->a, &r->c->overrides, o);
     }
 }
+
+/* ---- Decision log ---- */
+void config_events_read(struct config_reader *r, const struct json *v) {
+    if (v->kind != JSON_OBJECT) {
+        config_wants(r, config_key_find("decision_log.", STR("tenants")), v,
+                     "a mapping from tenants or patterns to what differs for them");
+        return;
+    }
+    if (v->n > MAX_PATTERNS) {
+        config_problem(r, yaml_place(v), "decision_log.tenants has more than %d entries", MAX_PATTERNS);
+        return;
+    }
+    for (uint32_t i = 0; i < v->n; i++) {
+        struct event_override o = {.pattern = v->keys[i], .sample = EVENTS_AS_ALL, .max_per_second = EVENTS_AS_ALL,
+                                   .loc = yaml_key_place(v->items[i])};
+        if (!config_tenant_name(r, o.pattern, true, o.loc)) continue;
+        if (!is_mapping(r, "decision_log.tenants", v->items[i])) continue;
+        config_defaults(r, "decision_log.tenants[].", &o);
+        config_section_read(r, "decision_log.tenants[].", v->items[i], &o);
+        ARENA_PUSH(r->a, &r->c->decision_log.tenants, o);
+    }
+}

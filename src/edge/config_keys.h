@@ -26,7 +26,11 @@ enum config_kind {
     KEY_RULES,      /* edge_config.tenant_from */
     KEY_LISTENERS,  /* edge_config.listeners */
     KEY_GROUPS,     /* edge_config.groups */
-    KEY_OVERRIDES   /* edge_config.overrides */
+    KEY_OVERRIDES,  /* edge_config.overrides */
+    KEY_HEADERS,    /* struct name_list: headers' names, put into lower case */
+    KEY_SHARE,      /* uint32_t: millionths */
+    KEY_FULL,       /* bool: wait */
+    KEY_EVENTS      /* edge_config.decision_log.tenants */
 };
 
 struct config_key {
@@ -76,6 +80,7 @@ void config_rules_read(struct config_reader *r, const struct json *v);
 void config_listeners_read(struct config_reader *r, const struct json *v);
 void config_groups_read(struct config_reader *r, const struct json *v);
 void config_overrides_read(struct config_reader *r, const struct json *v);
+void config_events_read(struct config_reader *r, const struct json *v);
 void config_limits_read(struct config_reader *r, const char *path, const struct json *v, struct tenant_limits *out);
 /* Is it a tenant's id, with one `*` at its start or end where a pattern may stand? A problem if not. */
 bool config_tenant_name(struct config_reader *r, struct str s, bool pattern, struct loc loc);

@@ -104,6 +104,26 @@ static struct json *groups_json(struct arena *a, const struct edge_config *c) {
     return c->groups.n ? list : NULL;
 }
 
+static struct json *share_json(struct arena *a, uint32_t millionths) {
+    size_t n = 0;
+    char *text = arena_printf(a, &n, "%g", millionths / 1e6);
+    return text ? json_number(a, (struct str){text, n}) : NULL;
+}
+
+static struct json *events_json(struct arena *a, const struct edge_config *c) {
+    struct json *map = json_object(a);
+    for (uint32_t i = 0; i < c->decision_log.tenants.n; i++) {
+        const struct event_override *o = &c->decision_log.tenants.items[i];
+        struct json *item = json_object(a);
+        json_set(a, item, STR("enabled"), json_bool(a, o->enabled));
+        if (o->sample != EVENTS_AS_ALL) json_set(a, item, STR("sample"), share_json(a, o->sample));
+        if (o->max_per_second != EVENTS_AS_ALL)
+            json_set(a, item, STR("max_per_second"), json_int(a, o->max_per_second));
+        json_append(a, map, o->pattern, item);
+    }
+    return c->decision_log.tenants.n ? map : NULL;
+}
+
 static struct json *string_json(struct arena *a, struct str s) { return s.len ? json_string(a, s) : NULL; }
 
 /* A URL without what may be a secret in its query. */
@@ -140,6 +160,10 @@ static struct json *value_json(struct arena *a, const struct config_key *k, cons
     case KEY_LISTENERS: return listeners_json(a, owner);
     case KEY_GROUPS: return groups_json(a, owner);
     case KEY_OVERRIDES: return overrides_json(a, owner);
+    case KEY_HEADERS: return names_json(a, field);
+    case KEY_SHARE: return share_json(a, *(const uint32_t *)field);
+    case KEY_FULL: return json_string(a, str_of(*(const bool *)field ? "wait" : "drop"));
+    case KEY_EVENTS: return events_json(a, owner);
     }
     return NULL;
 }

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* ---- What is wrong ---- */
@@ -197,6 +198,25 @@ static void set_level(struct config_reader *r, const struct json *v, enum log_le
     if (i < 4) *out = (enum log_level)i;
 }
 
+static void set_full(struct config_reader *r, const struct json *v, bool *wait) {
+    static const char *const words[] = {"drop", "wait"};
+    uint32_t i = word_of(r, "way", v, words, 2);
+    if (i < 2) *wait = i == 1;
+}
+
+static void set_share(struct config_reader *r, const struct config_key *k, const struct json *v, uint32_t *out) {
+    char text[32], *end = text;
+    double share = -1;
+    if (v->kind == JSON_NUMBER && v->text.len < sizeof text) {
+        snprintf(text, sizeof text, "%.*s", STR_FMT(v->text));
+        share = strtod(text, &end);
+    }
+    if (end == text || *end || !(share >= 0 && share <= 1))
+        config_wants(r, k, v, "a share from 0 to 1, such as 0.05");
+    else
+        *out = (uint32_t)(share * 1000000 + 0.5);
+}
+
 static void set_format(struct config_reader *r, const struct json *v, int *out) {
     static const char *const words[] = {"json", "text", "auto"};
     uint32_t i = word_of(r, "log format", v, words, 3);
@@ -261,6 +281,16 @@ static void set_names(struct config_reader *r, const struct config_key *k, const
             config_wants(r, k, item, "names as text (put them in quotes)");
         else if (config_tenant_name(r, item->text, true, yaml_place(item)))
             ARENA_PUSH(r->a, out, item->text);
+    }
+}
+
+static void set_headers(struct config_reader *r, const struct config_key *k, const struct json *v,
+                        struct name_list *out) {
+    if (!is_list(r, k, v, "a list of headers, such as [user-agent, x-request-id]")) return;
+    for (uint32_t i = 0; i < v->n; i++) {
+        struct str name = {NULL, 0};
+        set_header(r, k, v->items[i], &name);
+        if (name.ptr) ARENA_PUSH(r->a, out, name);
     }
 }
 
@@ -393,6 +423,10 @@ void config_set(struct config_reader *r, const struct config_key *k, const struc
     case KEY_LISTENERS: config_listeners_read(r, v); break;
     case KEY_GROUPS: config_groups_read(r, v); break;
     case KEY_OVERRIDES: config_overrides_read(r, v); break;
+    case KEY_HEADERS: set_headers(r, k, v, field); break;
+    case KEY_SHARE: set_share(r, k, v, field); break;
+    case KEY_FULL: set_full(r, v, field); break;
+    case KEY_EVENTS: config_events_read(r, v); break;
     }
 }
 

@@ -2,6 +2,7 @@
  * in: tenant id, path, JSON input. out: a decision. owns: nothing. */
 #include "edge/decide.h"
 #include "base/clock.h"
+#include "edge/decision_log.h"
 #include "edge/document.h"
 #include "edge/process.h"
 #include <stdio.h>
@@ -17,7 +18,7 @@ static uint64_t next_random(
     return s[1] + b;
 }
 
-static void write_id(struct worker *w, char out[37]) {
+void decision_id(struct worker *w, char out[37]) {
     static const char hex[] = "0123456789abcdef";
     uint64_t half[2] = {next_random(w->random), next_random(w->random)};
     half[0] = (half[0] & 0xffffffffffff0fffu) | 0x4000;
@@ -79,9 +80,7 @@ static void warn(struct worker *w, enum log_level level, const struct tenant_ent
              limit_word(d), "decision_id", d->id, NULL);
 }
 
-/* The longest entrypoint that is `path` or a prefix of it; *below gets what remains (ptr NULL:
- * nothing). */
-static int32_t find_entrypoint(const struct policy *p, struct str path, struct str *below) {
+int32_t decide_entrypoint(const struct policy *p, struct str path, struct str *below) {
     *below = (struct str){NULL, 0};
     if (path.len == 0) return policy_entrypoint_count(p) ? 0 : -1;
     for (struct str head = path;;) {
@@ -174,7 +173,7 @@ static void evaluate_whole(struct worker *w, const struct tenant_entry *t, const
 static void evaluate(struct worker *w, const struct tenant_entry *t, const struct ask *ask,
                      struct decision *d) {
     struct str below;
-    int32_t id = find_entrypoint(t->policy, ask->path, &below);
+    int32_t id = decide_entrypoint(t->policy, ask->path, &below);
     if (id < 0) {
         d->kind = DECISION_NO_ENTRYPOINT;
         d->above_entrypoint = above_entrypoint(t->policy, ask->path);
@@ -208,6 +207,13 @@ void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held)
     w->charged = charged;
     w->admitted = 0;
     w->held = held;
+}
+
+void worker_notes(struct worker *w, const char *door, const struct http_request *q) {
+    w->requests++;
+    if (!decision_log_on(w)) return;
+    w->facts = (struct request_facts){
+        .door = door, .http = q, .began_ns = clock_ns(), .number = w->requests * TENANTS_MAX_READERS + w->number};
 }
 
 const struct worker_group *worker_group_of(const struct edge_config *c, struct str tenant) {
@@ -252,7 +258,7 @@ static void answer(struct worker *w, const struct tenant_entry *t, const struct 
     if (t->limits.input_bytes && ask->input.len > t->limits.input_bytes) {
         fail(d, ERR_LIMIT, "the input is larger than its limit");
         d->limit = LIMIT_input_bytes;
-    } else if (goes_to_lane(w, t)) {
+    } else if (goes_to_lane(w, t) || (decision_log_on(w) && decision_log_holds_up(w, t))) {
         d->kind = DECISION_LATER;
     } else {
         evaluate(w, t, ask, d);
@@ -302,7 +308,7 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
                      const char *why, struct decision *d) {
     if (!decided) {
         *d = (struct decision){.kind = DECISION_FAILED};
-        write_id(w, d->id);
+        decision_id(w, d->id);
     }
     bool denied = decided && decision_denies(d);
     fail(d, e, why);
@@ -314,6 +320,10 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
     if (t) metrics_limit(&t->tenant->metrics, d->limit);
     const struct ask ask = {.tenant = tenant, .path = path};
     warn(w, LOG_WARN, t, &ask, d);
+    if (decided)
+        decision_log_amend(w, d);
+    else if (decision_log_on(w))
+        decision_log_add(w, t, &ask, d);
 }
 
 void decide(struct worker *w, const struct ask *ask, struct decision *d) {
@@ -325,7 +335,7 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     d->result.message[0] = 0;
     const struct tenant_entry *t = tenants_find(w->tenants, ask->tenant);
     if (t && t->policy) policy_fetch_all(t->policy);
-    write_id(w, d->id);
+    decision_id(w, d->id);
     if (t && t->policy) answer(w, t, ask, d);
     if (d->kind == DECISION_LATER) return;
     if (t) metrics_decision(&t->tenant->metrics, d->eval_ns, decision_denies(d), d->err);
@@ -334,4 +344,5 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
         warn(w, LOG_WARN, t, ask, d);
     else if (w->log->level == LOG_DEBUG && decision_denies(d))
         warn(w, LOG_DEBUG, t, ask, d);
+    if (decision_log_on(w)) decision_log_add(w, t, ask, d);
 }

@@ -8,6 +8,18 @@
 struct process; /* a worker process (process.h) */
 struct node;   /* node.h */
 
+/* What the request under way tells the decision log and traces; given by its door before it asks. */
+struct request_facts {
+    const char *door;                /* "rest" */
+    const struct http_request *http; /* the call itself; NULL: none */
+    /* Of the request that the call describes (ext_authz); NULL: the call's own. */
+    struct str (*header)(const void *ctx, struct str name);
+    const void *header_ctx;
+    uint64_t began_ns;
+    uint64_t number;   /* req_id */
+    char batch_id[37]; /* "" when it is no batch */
+};
+
 /* What a thread needs to answer; one a thread: event loops, and lanes, which take what would hold an
  * event loop up. */
 struct worker {
@@ -28,6 +40,10 @@ struct worker {
     struct arena arena; /* of the request being answered */
     struct buf input;   /* input document that a door writes, reused */
     const struct node *node;
+    struct decision_log *decisions; /* NULL: there is none */
+    struct recorder *recorder;      /* this thread's way into it */
+    struct request_facts facts;
+    uint64_t requests; /* so far */
 };
 
 /* What a door wants decided. */
@@ -63,6 +79,13 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d);
 /* Takes up a request: forgets what the worker knows of the one before. A request that was put off comes with what
  * `charged` and `held` were when it was. */
 void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held);
+/* A door's first act: notes which request it answers. */
+void worker_notes(struct worker *w, const char *door, const struct http_request *q);
+/* A fresh UUID. */
+void decision_id(struct worker *w, char out[37]);
+/* The longest entrypoint that is `path` or a prefix of it (empty: the first), or -1; *below gets what remains (ptr
+ * NULL: nothing). */
+int32_t decide_entrypoint(const struct policy *p, struct str path, struct str *below);
 /* The group whose worker processes evaluate for the tenant, or NULL. */
 const struct worker_group *worker_group_of(const struct edge_config *c, struct str tenant);
 /* The HTTP status that a failed decision, or one without tenant, has at every door that speaks HTTP: 429

@@ -3,6 +3,7 @@
 #include "edge/edge.h"
 #include "base/clock.h"
 #include "edge/activate.h"
+#include "edge/decision_log.h"
 #include "edge/listeners.h"
 #include "edge/loop.h"
 #include <poll.h>
@@ -31,6 +32,7 @@ struct edge {
     struct listeners *listeners;
     struct node node;
     struct worker like;
+    struct decision_log *decisions;
     struct setup *setup, *old; /* in use; replaced, newest first */
     bool said_why;             /* the log has the reason why it cannot start */
     struct lane_sets lanes;
@@ -161,7 +163,10 @@ static enum err start(struct edge *e, const struct edge_config *config) {
     if (err) return err;
     const struct edge_config *c = &e->setup->config;
     tenants_resolve(e->node.tenants, (struct limits_source){c, limits_of});
-    e->like = (struct worker){.tenants = e->node.tenants, .config = c, .log = &e->log, .node = &e->node};
+    struct decision_log_options d = {.config = c, .engine = e->engine, .node_id = e->node.id, .log = &e->log};
+    if ((err = decision_log_new(&d, &e->decisions))) return err;
+    e->like = (struct worker){.tenants = e->node.tenants, .config = c, .log = &e->log, .node = &e->node,
+                              .decisions = e->decisions};
     e->like.arena.max_bytes = REQUEST_ARENA_BYTES;
     e->like.input.max = INPUT_BYTES;
     struct watcher_options w = {.config = c, .engine = e->engine, .tenants = e->node.tenants, .log = &e->log};
@@ -226,6 +231,7 @@ static uint32_t thread_count(const struct edge *e) {
 static void apply(struct edge *e, struct setup *s, struct identifier **ids, struct listener_changes *changes) {
     tenants_resolve(e->node.tenants, (struct limits_source){&s->config, limits_of});
     watcher_configure(e->watcher, &s->config);
+    decision_log_configure(e->decisions, &s->config);
     e->log.level = s->config.log.level;
     for (uint32_t i = 0; i < e->node.n_loops; i++) {
         listeners_for_loop(changes, loop_server(e->loops[0]), i == 0);
@@ -302,6 +308,7 @@ static bool heed(struct edge *e, int signals) {
     for (ssize_t i = 0; i < n / (ssize_t)sizeof *infos; i++)
         if (infos[i].ssi_signo != SIGHUP) return false;
     if (n > 0) reload(e);
+    if (n > 0) decision_log_reopen(e->decisions);
     return true;
 }
 
@@ -339,6 +346,7 @@ static void stop(struct edge *e) {
     for (uint32_t i = 0; i < e->lanes.n; i++) lanes_free(e->lanes.items[i]);
     free(e->lanes.items);
     if (e->watcher) watcher_free(e->watcher);
+    if (e->decisions) decision_log_free(e->decisions);
     if (e->node.tenants) tenants_free(e->node.tenants);
     if (e->engine) engine_free(e->engine);
     listeners_free(e->listeners);

@@ -111,9 +111,12 @@ static enum door_outcome check(struct worker *w, const struct http_request *q, s
         return DOOR_ANSWERED;
     }
     struct ask ask = {.tenant = who.tenant, .path = w->config->authz_path, .input = buf_view(&w->input)};
+    w->facts.header = subject_header;
+    w->facts.header_ctx = &c;
     decide(w, &ask, &d);
     if (d.kind == DECISION_LATER) return DOOR_LATER;
     answer(w, who.tenant, &d, r);
+    w->facts.header = NULL;
     return DOOR_ANSWERED;
 }
 
@@ -124,6 +127,7 @@ static bool is_check(const struct http_request *q) {
 enum door_outcome ext_authz_handle(struct worker *w, const struct http_request *q, struct http_reply *r) {
     const struct edge_listener *listener = q->listener;
     arena_reset(&w->arena);
+    worker_notes(w, "ext_authz", q);
     if (listener && !(listener->doors & DOOR_EXT_AUTHZ)) {
         grpc_error(r, GRPC_UNIMPLEMENTED, "no such service on this listener");
         return DOOR_ANSWERED;
@@ -144,5 +148,6 @@ struct str ext_authz_tenant(struct worker *w, const struct http_request *q) {
 
 void ext_authz_refuse(struct worker *w, const struct http_request *q, enum err e, struct http_reply *r) {
     struct str tenant = ext_authz_tenant(w, q);
+    worker_notes(w, "ext_authz", q);
     refuse(w, tenant.ptr ? tenant : STR(""), e, err_meaning(e), 0, r);
 }

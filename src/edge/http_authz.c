@@ -395,6 +395,7 @@ enum door_outcome http_authz_handle(struct worker *w, const struct http_request 
     struct identity who = {.tenant = {"", 0}};
     const struct edge_listener *listener = q->listener;
     arena_reset(&w->arena);
+    worker_notes(w, "http_authz", q);
     bool open = !listener || listener->doors & DOOR_HTTP_AUTHZ;
     if (!open || !understand(w->config, q, &asked)) {
         refuse(&a, STR(""), open ? asked.dialect : NULL, ERR_INPUT,
@@ -420,5 +421,6 @@ void http_authz_refuse(struct worker *w, const struct http_request *q, enum err 
     struct asked asked;
     struct str tenant = http_authz_tenant(w, q);
     understand(w->config, q, &asked);
+    worker_notes(w, "http_authz", q);
     refuse(&a, tenant.ptr ? tenant : STR(""), asked.dialect, e, err_meaning(e), 0);
 }

@@ -2,6 +2,7 @@
  * in: jobs from event loops. out: the same jobs, answered, posted back. owns: threads, their workers, the queue. */
 #include "edge/lane.h"
 #include "base/clock.h"
+#include "edge/decision_log.h"
 #include "edge/metrics.h"
 #include "edge/priority.h"
 #include "edge/process.h"
@@ -85,7 +86,9 @@ static void answer(struct lane *lane, struct job *job) {
     buf_clear(&lane->body);
     http_reply_init(&reply, &lane->body);
     worker_begin(w, job->charged, job->held);
-    if (job->door->handle(w, q, &reply) == DOOR_LATER || lane->body.err) return;
+    enum door_outcome outcome = job->door->handle(w, q, &reply);
+    decision_log_end(w);
+    if (outcome == DOOR_LATER || lane->body.err) return;
     job->answer = reply_keep(&reply);
 }
 
@@ -215,6 +218,7 @@ static enum err lane_start(struct lanes *l, uint32_t i) {
     if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random) return ERR_IO;
     enum err e = instances_new(o->engine, o->live_instances, &w->pool);
     if (!e) e = identifier_new(&o->setup->config, o->setup->keys, &w->identifier);
+    if (!e && w->decisions && !(w->recorder = recorder_new(w->decisions))) e = ERR_MEMORY;
     if (e) return e;
     lane->setup = o->setup;
     setup_use(lane->setup);

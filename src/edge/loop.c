@@ -2,6 +2,7 @@
  * in: requests of one server. out: replies. owns: server, worker, the loop's queue, its thread. */
 #include "edge/loop.h"
 #include "base/clock.h"
+#include "edge/decision_log.h"
 #include "edge/metrics.h"
 #include "edge/priority.h"
 #include <pthread.h>
@@ -59,6 +60,7 @@ static void refuse(struct loop *l, const struct door *door, const struct http_re
     atomic_fetch_add_explicit(&l->node->shed, 1, memory_order_relaxed);
     worker_begin(&l->worker, 0, NULL);
     door->refuse(&l->worker, q, e, r);
+    decision_log_end(&l->worker);
 }
 
 static void finish(struct job *job, const struct http_reply *reply) {
@@ -153,7 +155,9 @@ static enum http_outcome answer_later(struct loop *l, const struct door *door, c
 static enum http_outcome answer(struct loop *l, const struct door *door, const struct http_request *q,
                                 struct tenant *tenant, struct http_reply *r) {
     worker_begin(&l->worker, 0, NULL);
-    if (door->handle(&l->worker, q, r) == DOOR_ANSWERED) return HTTP_REPLIED;
+    enum door_outcome outcome = door->handle(&l->worker, q, r);
+    decision_log_end(&l->worker);
+    if (outcome == DOOR_ANSWERED) return HTTP_REPLIED;
     return answer_later(l, door, q, tenant, r);
 }
 
@@ -223,6 +227,7 @@ static void serve_job(struct loop *l, struct job *job) {
     worker_begin(w, 0, NULL);
     enum door_outcome outcome = DOOR_ANSWERED;
     if (!http_pending_gone(job->pending)) outcome = job->door->handle(w, http_pending_request(job->pending), &reply);
+    decision_log_end(w);
     job->held = w->held;
     job->charged = w->admitted;
     w->held = NULL;
@@ -373,6 +378,7 @@ enum err loop_new(const struct loop_options *o, struct loop **out) {
     enum err e = getrandom(w->random, sizeof w->random, 0) == sizeof w->random ? OK : ERR_IO;
     if (!e) e = instances_new(o->engine, o->live_instances, &w->pool);
     if (!e) e = identifier_new(c, o->setup->keys, &w->identifier);
+    if (!e && w->decisions && !(w->recorder = recorder_new(w->decisions))) e = ERR_MEMORY;
     if (!e) e = server_new(&options, &l->server);
     if (e) {
         loop_free(l);

@@ -208,6 +208,7 @@ static enum door_outcome answer(struct rest_call *c, enum method m) {
 
 enum door_outcome rest_handle(struct worker *w, const struct http_request *q, struct http_reply *r) {
     struct rest_call c = {.w = w, .q = q, .r = r};
+    worker_notes(w, "rest", q);
     enum door_outcome outcome = answer(&c, method_of(q->method));
     give_back(&w->input);
     return outcome;

@@ -2,6 +2,7 @@
  * in: {"inputs": {KEY: INPUT, …}, "common_input": {…}}. out: {"responses": {KEY: ANSWER, …}}. owns: nothing. */
 #include "edge/rest.h"
 #include "base/clock.h"
+#include "edge/decision_log.h"
 #include "edge/rest_input.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,11 +147,13 @@ static void put_members(struct batch *b, const struct decision *d) {
     const struct rest_params *p = &c->params;
     struct buf *out = &b->text;
     const char *comma = "";
+    if (decision_log_on(c->w)) buf_printf(out, "\"decision_id\":\"%s\"", d->id), comma = ",";
     if (d->kind == DECISION_FAILED) {
+        buf_cstr(out, comma);
         rest_failure_members(d, out);
         return;
     }
-    if (p->provenance) buf_cstr(out, "\"provenance\":"), rest_put_provenance(c, out), comma = ",";
+    if (p->provenance) buf_printf(out, "%s\"provenance\":", comma), rest_put_provenance(c, out), comma = ",";
     if (p->metrics || p->instrument) {
         buf_printf(out, "%s\"metrics\":", comma), comma = ",";
         rest_put_metrics(c, d->eval_ns, out);
@@ -202,8 +205,9 @@ static void put_batch(struct batch *b, bool missing) {
     const char *comma = "";
     rest_json(c, b->bad == 0 ? 200 : b->good ? 207 : b->bad_status);
     buf_byte(out, '{');
+    if (decision_log_on(c->w)) buf_printf(out, "\"batch_decision_id\":\"%s\"", c->w->facts.batch_id), comma = ",";
     if (c->params.metrics) {
-        buf_cstr(out, "\"metrics\":"), comma = ",";
+        buf_printf(out, "%s\"metrics\":", comma), comma = ",";
         rest_put_metrics(c, clock_ns() - c->parsed_ns, out);
     }
     if (b->inputs.n) buf_cstr(out, comma), put_responses(b, out), comma = ",";
@@ -258,6 +262,7 @@ enum door_outcome rest_batch(struct rest_call *c) {
     /* Many evaluations in a row would hold an event loop up, and must not begin anew when one of them takes long. */
     if (c->w->slice_us) return DOOR_LATER;
     c->start_ns = clock_ns();
+    if (decision_log_on(c->w)) decision_id(c->w, c->w->facts.batch_id);
     if (!take_body(c, &body) || !rest_path(c, &b.path) || !read_batch(&b, body, &missing)) return DOOR_ANSWERED;
     buf_init(&b.text, c->r->body->max);
     if (answer_all(&b)) put_batch(&b, missing);

@@ -2,6 +2,7 @@
  * in: a call whose route is known. out: OPA's bodies. owns: nothing. */
 #include "base/utf8.h"
 #include "base/clock.h"
+#include "edge/decision_log.h"
 #include "edge/document.h"
 #include "edge/rest.h"
 #include "edge/rest_input.h"
@@ -111,6 +112,7 @@ static void answer_value(struct rest_call *c, const struct decision *d, bool war
     struct buf *out = c->r->body;
     rest_json(c, 200);
     buf_byte(out, '{');
+    if (decision_log_on(c->w)) buf_printf(out, "\"decision_id\":\"%s\",", d->id);
     if (c->q->query.len) put_extras(c, d, out);
     if (d->kind == DECISION_VALUE) {
         buf_cstr(out, "\"result\":");
@@ -194,6 +196,7 @@ static enum door_outcome v1_post(struct rest_call *c) {
     bool unread = document || d.kind == DECISION_NO_TENANT || d.kind == DECISION_NO_ENTRYPOINT;
     if (!checked && (unread || (d.kind == DECISION_FAILED && d.err == ERR_INPUT)) &&
         (c->why = rest_input(&c->w->arena, body, &input))) {
+        decision_log_forget(c->w);
         rest_error2(c, 400, "invalid_parameter", "body contains malformed input document: ", str_of(c->why));
         return DOOR_ANSWERED;
     }

@@ -1,5 +1,6 @@
 /* What a node tells of itself: health, status of bundles, configuration, metrics.
  * in: calls. out: OPA's bodies; a tenant sees of tenants only itself. owns: nothing. */
+#include "edge/decision_log.h"
 #include "edge/metrics.h"
 #include "edge/rest.h"
 #include <stdio.h>
@@ -229,6 +230,7 @@ enum door_outcome rest_metrics(struct rest_call *c) {
     c->r->content_type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_print(&source, c->r->body);
     metrics_node(c->w->node, c->r->body);
+    if (c->w->decisions) decision_log_metrics(c->w->decisions, c->r->body);
     if (c->r->body->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
     return DOOR_ANSWERED;
 }

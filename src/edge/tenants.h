@@ -17,10 +17,18 @@ struct load_report {
     uint64_t bytes;    /* of the bundle that serves */
 };
 
+/* Events of the tenant that wait in the decision log, and what became of others. */
+struct tenant_events {
+    _Atomic uint64_t waiting_bytes;
+    _Atomic uint64_t second; /* second << 32 | events in it */
+    _Atomic uint64_t dropped, mask_failed;
+};
+
 /* What lives as long as the node knows the tenant's id. What each decision touches comes first. */
 struct tenant {
     struct tenant_quota quota;
     struct tenant_metrics metrics;
+    struct tenant_events events;
     char id[TENANT_ID_BYTES];
 };
 

@@ -130,6 +130,7 @@ struct edge_config {
     uint32_t max_connections;    /* a thread */
     uint64_t head_bytes, body_bytes; /* of a request */
     struct log log;
+    uint32_t metrics_tenants;    /* with series of their own */
     struct json *labels;         /* /v1/config, status; may be NULL */
     /* tenants */
     const char *directory; /* holds tenants/ID/bundle.tar.gz */

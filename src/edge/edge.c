@@ -159,6 +159,8 @@ static enum err start(struct edge *e, const struct edge_config *config) {
         log_line(&e->log, LOG_ERROR, "configuration refused", "reason", why, NULL);
     if (!err) err = engine_new(&engine, &e->engine);
     if (!err) err = tenants_new(&e->node.tenants);
+    if (!err) err = metrics_names_new(&e->node.names);
+    e->node.engine = e->engine;
     if (!err) err = listeners_new(&e->listeners);
     if (err) return err;
     const struct edge_config *c = &e->setup->config;
@@ -349,6 +351,7 @@ static void stop(struct edge *e) {
     if (e->decisions) decision_log_free(e->decisions);
     if (e->node.tenants) tenants_free(e->node.tenants);
     if (e->engine) engine_free(e->engine);
+    metrics_names_free(e->node.names);
     listeners_free(e->listeners);
     if (e->setup) {
         e->setup->next = e->old;

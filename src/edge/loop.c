@@ -22,8 +22,7 @@ enum {
     SHORT_QUEUE_TURN_NS = 100000,
     OTHERS_NS = 20000000,   /* since one came */
     STALL_NS = 10000000,    /* more, between two looks at the clock: perhaps the thread had no core */
-    ENOUGH_WAITING = 32,    /* requests, more than a turn serves */
-    SCRAPE_TENANTS = 64     /* with more tenants, metrics are printed in a lane */
+    ENOUGH_WAITING = 32     /* requests, more than a turn serves */
 };
 
 struct loop {
@@ -128,10 +127,8 @@ static struct job *put_off(struct loop *l, const struct door *door, const struct
 
 /* ---- answering ---- */
 
-/* What a scrape prints grows with the tenants: not on a loop. */
-static bool is_long_page(struct loop *l, const struct http_request *q) {
-    return q->path.len == 8 && str_is(q->path, "/metrics") && tenants_at(l->worker.tenants, SCRAPE_TENANTS);
-}
+/* What a scrape prints grows with the tenants, and it waits for other scrapes and files: not on a loop. */
+static bool is_long_page(const struct http_request *q) { return q->path.len == 8 && str_is(q->path, "/metrics"); }
 
 /* The decision took longer than a slice, or will: a lane makes it. */
 static enum http_outcome answer_later(struct loop *l, const struct door *door, const struct http_request *q,
@@ -188,7 +185,7 @@ static enum http_outcome handle(void *ctx, const struct http_request *q, struct 
     const struct door *door = door_of(l->worker.config, q);
     uint64_t now = clock_ns();
     if (!l->turn_ns) l->turn_ns = now;
-    if (is_long_page(l, q)) {
+    if (is_long_page(q)) {
         struct job *job = put_off(l, door, q, NULL, r);
         if (job) to_lanes(l, job);
         return job ? HTTP_DEFERRED : HTTP_REPLIED;

@@ -24,6 +24,8 @@ struct lane_counts {
 
 struct node {
     struct tenants *tenants;
+    struct engine *engine;
+    struct metrics_names *names; /* of tenants in metrics */
     char id[37];               /* UUID of this run */
     char host_name[256];
     int64_t started_ns;        /* since 1970 */

@@ -1,5 +1,6 @@
 /* What a node tells of itself: health, status of bundles, configuration, metrics.
  * in: calls. out: OPA's bodies; a tenant sees of tenants only itself. owns: nothing. */
+#include "base/clock.h"
 #include "edge/decision_log.h"
 #include "edge/metrics.h"
 #include "edge/rest.h"
@@ -216,21 +217,25 @@ enum door_outcome rest_config(struct rest_call *c) {
     return DOOR_ANSWERED;
 }
 
-static struct tenant_metrics *metrics_at(void *ctx, uint32_t i, struct str *id) {
+static bool metrics_at(void *ctx, uint32_t i, struct metrics_row *row) {
     const struct tenant_entry *e = tenants_at(ctx, i);
-    if (!e) return NULL;
-    *id = str_of(e->tenant->id);
-    return &e->tenant->metrics;
+    if (!e) return false;
+    *row = (struct metrics_row){.id = str_of(e->tenant->id),
+                                .metrics = &e->tenant->metrics,
+                                .naming = &e->tenant->naming,
+                                .memory_bytes = e->policy ? policy_stats(e->policy).image_bytes : 0};
+    return true;
 }
 
 enum door_outcome rest_metrics(struct rest_call *c) {
     struct metrics_source source = {c->w->tenants, metrics_at};
-    if (too_many_for_loop(c)) return DOOR_LATER;
+    struct buf *out = c->r->body;
+    if (c->w->slice_us) return DOOR_LATER;
     c->r->status = 200;
     c->r->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    metrics_print(&source, c->r->body);
-    metrics_node(c->w->node, c->r->body);
-    if (c->w->decisions) decision_log_metrics(c->w->decisions, c->r->body);
-    if (c->r->body->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
+    enum err e = metrics_print(c->w->node->names, &source, c->w->config->metrics_tenants, clock_ms(), out);
+    metrics_node(c->w->node, out);
+    if (c->w->decisions) decision_log_metrics(c->w->decisions, out);
+    if (e || out->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
     return DOOR_ANSWERED;
 }

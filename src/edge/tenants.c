@@ -383,6 +383,7 @@ void tenants_free(struct tenants *t) {
         struct cell *c = atomic_load(&x->slots[i].cell);
         struct version *v = c ? atomic_load(&c->version) : NULL;
         if (v) retired_free(&v->retired);
+        if (c) free(c->tenant.naming.moved);
         free(c);
     }
     free(x);

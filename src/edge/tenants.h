@@ -30,6 +30,7 @@ struct tenant {
     struct tenant_metrics metrics;
     struct tenant_events events;
     char id[TENANT_ID_BYTES];
+    struct tenant_naming naming; /* scrapes' */
 };
 
 /* One tenant's snapshot: which version answers, under which limits. Immutable. */

@@ -162,6 +162,7 @@ static enum err code_obtain(struct engine *e, const struct code_wanted *w, struc
         if (err) return err;
         origin->compile_us = (clock_ns() - start) / 1000;
     }
+    atomic_fetch_add_explicit(&e->counts.code_from[origin->from], 1, memory_order_relaxed);
     *out = c;
     return OK;
 }

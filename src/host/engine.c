@@ -171,3 +171,20 @@ void engine_free(struct engine *e) {
     free((char *)e->options.cache_dir);
     free(e);
 }
+
+void engine_stats(struct engine *e, struct engine_stats *out) {
+    uint64_t freed = atomic_load(&e->counts.instances_freed); /* first: never more than were made */
+    *out = (struct engine_stats){.instances_created = atomic_load(&e->counts.instances_created),
+                                 .instances_evicted = atomic_load(&e->counts.instances_evicted),
+                                 .code_from_memory = atomic_load(&e->counts.code_from[CODE_FROM_MEMORY]),
+                                 .code_from_disk = atomic_load(&e->counts.code_from[CODE_FROM_DISK]),
+                                 .code_compiled = atomic_load(&e->counts.code_from[CODE_COMPILED])};
+    out->instances = out->instances_created - freed;
+    pthread_mutex_lock(&e->code_lock);
+    for (uint32_t i = 0; i < CODE_BUCKETS; i++)
+        for (const struct code *c = e->buckets[i]; c; c = c->next) {
+            out->code_modules += c->ready;
+            out->code_bytes += c->ready ? c->bytes : 0;
+        }
+    pthread_mutex_unlock(&e->code_lock);
+}

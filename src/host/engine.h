@@ -50,6 +50,10 @@ struct engine {
     uint8_t mac_key[32]; /* authenticates files in cache_dir */
     bool has_disk;
     atomic_uint_fast64_t next_policy_id;
+    struct {
+        atomic_uint_fast64_t instances_created, instances_freed, instances_evicted;
+        atomic_uint_fast64_t code_from[3]; /* CODE_COMPILED … of policy_stats */
+    } counts;
 };
 
 /* Before each evaluation, and now and then during it: the epoch has to tick. Costs a read while evaluations follow each

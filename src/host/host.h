@@ -25,6 +25,13 @@ struct engine_options {
 };
 MUST_USE enum err engine_new(const struct engine_options *options, struct engine **out);
 void engine_free(struct engine *e); /* after all policies and instances of it */
+/* What an engine holds now, and did since it began. Any thread; not for where nothing may wait. */
+struct engine_stats {
+    uint64_t instances, instances_created, instances_evicted; /* for one policy each; without shared sandboxes */
+    uint64_t code_modules, code_bytes;                        /* machine code in memory */
+    uint64_t code_from_memory, code_from_disk, code_compiled; /* what loading policies found */
+};
+void engine_stats(struct engine *e, struct engine_stats *out);
 
 /* What stops an evaluation. 0 means the default in parentheses. */
 struct limits {

@@ -374,6 +374,7 @@ enum err instance_new(struct policy *p, const struct limits *limits, bool lean, 
     policy_use(p);
     i->policy = p;
     i->engine = p->engine;
+    atomic_fetch_add_explicit(&i->engine->counts.instances_created, 1, memory_order_relaxed);
     enum err err = instance_make(i, limits, lean, text, text_bytes);
     if (err) {
         if (!text[0]) snprintf(text, text_bytes, "%s", err_meaning(err));
@@ -386,6 +387,7 @@ enum err instance_new(struct policy *p, const struct limits *limits, bool lean, 
 
 void instance_free(struct instance *i) {
     if (!i) return;
+    atomic_fetch_add_explicit(&i->engine->counts.instances_freed, 1, memory_order_relaxed);
     instance_close(i);
     free(i);
 }

@@ -112,12 +112,17 @@ static bool fits(struct instance *i, const struct limits *limits) {
     return true;
 }
 
+static void evict_oldest(struct instances *pool) {
+    atomic_fetch_add_explicit(&pool->engine->counts.instances_evicted, 1, memory_order_relaxed);
+    pool_drop(pool, pool->oldest);
+}
+
 static enum err pool_add(struct instances *pool, const struct wish *w, struct instance **out, char *text,
                          size_t text_bytes) {
-    while (pool->oldest && is_full(pool)) pool_drop(pool, pool->oldest);
+    while (pool->oldest && is_full(pool)) evict_oldest(pool);
     enum err err = instance_new(w->policy, w->limits, true, out, text, text_bytes);
     if (err == ERR_MEMORY && pool->oldest) { /* other threads may hold the engine's last slots */
-        pool_drop(pool, pool->oldest);
+        evict_oldest(pool);
         err = instance_new(w->policy, w->limits, true, out, text, text_bytes);
     }
     if (err) return err;

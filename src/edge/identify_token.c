@@ -93,7 +93,8 @@ static enum identity_kind verify(struct identifier *i, uint32_t rule, struct str
                                  int64_t now, struct arena *a, struct identity *out, bool *other) {
     struct matcher *m = &i->rules[rule];
     struct token t;
-    struct token_rules rules = {m->algorithms, m->rule->issuer, m->rule->audience, now, LEEWAY_S};
+    struct token_rules rules = {.algorithms = m->algorithms, .issuer = m->rule->issuer, .audience = m->rule->audience,
+                                .now_s = now, .leeway_s = LEEWAY_S};
     enum token_fault fault = token_verify(a, m->keys, text, &rules, &t);
     if (fault == TOKEN_UNKNOWN_KEY && m->source) key_set_miss(m->source);
     *other = fault == TOKEN_WRONG_ISSUER;

@@ -62,14 +62,18 @@ struct token_rules {
     uint32_t algorithms;         /* enum token_algorithm */
     struct str issuer, audience; /* empty: any */
     int64_t now_s, leeway_s;     /* since 1970; how much clocks may differ */
+    size_t max_bytes;            /* of the token; 0: TOKEN_MAX_BYTES */
+    struct str kid_claim;        /* claim that names the key when the header does not; empty: none */
 };
 struct token {
     const struct json *payload; /* in the arena */
+    struct str alg, kid;        /* what it says itself; kid may be empty */
     int64_t from_s, until_s; /* valid while from_s <= now < until_s, with leeway; INT64_MIN, INT64_MAX: no bound */
 };
 /* Is it a token that these rules accept now? The algorithm must be the rules' and fit the key's kind and curve; the key
  * is the one of the header's kid, or one without kid. A wrong issuer is told before the algorithm and the
- * signature are looked at, so that another rule may take the token. keys NULL: every key is unknown. */
+ * signature are looked at, so that another rule may take the token. keys NULL: every key is unknown. alg and kid of *out
+ * are set also when the token is refused, as far as they could be read. */
 enum token_fault token_verify(struct arena *a, const struct token_keys *keys, struct str text,
                               const struct token_rules *rules, struct token *out);
 

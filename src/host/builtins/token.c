@@ -191,9 +191,9 @@ static bool next_part(struct arena *a, struct str *rest, bool last, struct str *
     return n > 0 && base64_decode(a, text, BASE64_URL | BASE64_NO_PADDING, out, &at);
 }
 
-static bool split(struct arena *a, struct str text, struct parts *p) {
+static bool split(struct arena *a, struct str text, size_t max_bytes, struct parts *p) {
     struct str rest = text;
-    if (text.len > TOKEN_MAX_BYTES || !next_part(a, &rest, false, &p->header)) return false;
+    if (text.len > (max_bytes ? max_bytes : TOKEN_MAX_BYTES) || !next_part(a, &rest, false, &p->header)) return false;
     if (!next_part(a, &rest, false, &p->payload)) return false;
     p->signed_text = str_head(text, text.len - rest.len - 1);
     return next_part(a, &rest, true, &p->signature);
@@ -268,12 +268,17 @@ enum token_fault token_verify(struct arena *a, const struct token_keys *keys, st
                               const struct token_rules *rules, struct token *out) {
     struct parts p;
     struct str alg, kid, iss;
-    if (!split(a, text, &p)) return TOKEN_MALFORMED;
+    out->alg = out->kid = (struct str){NULL, 0};
+    if (!split(a, text, rules->max_bytes, &p)) return TOKEN_MALFORMED;
     const struct json *header = object_of(a, p.header);
     struct token t = {.payload = header ? object_of(a, p.payload) : NULL};
     /* crit: nothing that could stand there is understood here. enc: encrypted. */
     if (!t.payload || json_get_c(header, "crit") || json_get_c(header, "enc")) return TOKEN_MALFORMED;
     if (!text_of(header, "alg", &alg) || !text_of(header, "kid", &kid)) return TOKEN_MALFORMED;
+    if (!kid.len && rules->kid_claim.len) /* an empty one names no key */
+        if (!text_of(t.payload, rules->kid_claim.ptr, &kid) || !kid.len) kid = (struct str){NULL, 0};
+    out->alg = t.alg = alg;
+    out->kid = t.kid = kid;
     bool issued = text_of(t.payload, "iss", &iss) && (!rules->issuer.len || str_eq(iss, rules->issuer));
     if (!issued) return TOKEN_WRONG_ISSUER;
     if (!(token_algorithm(alg) & rules->algorithms)) return TOKEN_WRONG_ALGORITHM;

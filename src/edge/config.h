@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "edge/limits.h"
+#include "edge/verify.h"
 
 /* Doors of a listener: bits. */
 enum door_kind {
@@ -135,6 +136,9 @@ struct edge_config {
     /* tenants */
     const char *directory; /* holds tenants/ID/bundle.tar.gz */
     uint64_t poll_us;
+    struct verify_rules verify; /* of the folder's bundles; its keys are setup's */
+    const char *store_directory; /* last known good versions; NULL: none are kept */
+    uint32_t store_keep;
     struct {
         struct tenant_rule *items;
         uint32_t n, cap;

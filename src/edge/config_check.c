@@ -236,9 +236,14 @@ static void check_decision_log(struct config_reader *r, const struct json *tree)
         config_warning(r, yaml_key_place(log), "nothing is logged: give `file`, `console` or `service.url`");
 }
 
+static void check_signature(struct config_reader *r, const struct json *tree) {
+    config_signature_check(r, &r->c->verify, json_get_c(json_get_c(tree, "tenants"), "signature"));
+}
+
 void config_check(struct config_reader *r, const struct json *tree) {
     check_decision_log(r, tree);
     check_directory(r, tree);
+    check_signature(r, tree);
     check_listeners(r);
     check_callers(r);
     check_pages(r);

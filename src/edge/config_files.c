@@ -38,6 +38,25 @@ void config_token_keys_check(struct config_reader *r, const struct tenant_rule *
     if (e) config_problem(r, loc, "%.256s: %s", rule->keys_file, *why ? why : err_meaning(e));
 }
 
+void config_signature_check(struct config_reader *r, const struct verify_rules *rules, const struct json *given) {
+    char why[512] = "";
+    struct verify_rules copy = *rules;
+    if (!given || given->kind != JSON_OBJECT) return;
+    if (!rules->keys_file) {
+        bool wanted = rules->required || rules->algorithms || rules->scope.len || rules->exclude.n;
+        if (wanted && !json_get_c(given, "keys_file"))
+            config_problem(r, yaml_key_place(given),
+                           "signature wants `keys_file`: the keys that signatures are checked with");
+        return;
+    }
+    struct loc loc = yaml_place(json_get_c(given, "keys_file"));
+    if (!config_file_check(r, rules->keys_file, (rules->algorithms & TOKEN_SHARED_SECRET) != 0, loc)) return;
+    copy.keys = NULL;
+    enum err e = verify_keys_load(&copy, why, sizeof why);
+    verify_keys_free(&copy);
+    if (e) config_problem(r, loc, "%s", why[0] ? why : err_meaning(e));
+}
+
 void config_tls_check(struct config_reader *r, const struct edge_listener *l, const struct json *tls) {
     const struct {
         const char *path, *key;

@@ -22,6 +22,8 @@ enum config_kind {
     KEY_LEVEL,      /* enum log_level */
     KEY_FORMAT,     /* int: struct log's json */
     KEY_LABELS,     /* struct json * */
+    KEY_SIGNERS,    /* uint32_t: enum token_algorithm */
+    KEY_PATHS,      /* struct verify_patterns */
     KEY_LIMITS,     /* struct tenant_limits */
     KEY_RULES,      /* edge_config.tenant_from */
     KEY_LISTENERS,  /* edge_config.listeners */
@@ -99,6 +101,8 @@ bool config_file_check(struct config_reader *r, const char *path, bool secret, s
 void config_folder_check(struct config_reader *r, const char *path, struct loc loc);
 /* A JWT rule's keys_file: does it hold keys? */
 void config_token_keys_check(struct config_reader *r, const struct tenant_rule *rule, bool secrets, struct loc loc);
+/* A section `signature` that was read (given: its value, or NULL): is it whole, does keys_file hold keys? */
+void config_signature_check(struct config_reader *r, const struct verify_rules *rules, const struct json *given);
 /* The files of a listener's TLS, and whether they fit each other. */
 void config_tls_check(struct config_reader *r, const struct edge_listener *l, const struct json *tls);
 /* What no key shows alone: rules that can never work, addresses given twice, files, … `tree`: places of what was

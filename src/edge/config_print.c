@@ -26,6 +26,21 @@ static struct json *doors_json(struct arena *a, uint32_t doors) {
     return list;
 }
 
+static struct json *signers_json(struct arena *a, uint32_t algorithms) {
+    static const char *const names[] = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+                                        "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"};
+    struct json *list = json_array(a);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (algorithms & token_algorithm(str_of(names[i]))) json_push(a, list, json_string(a, str_of(names[i])));
+    return algorithms ? list : NULL;
+}
+
+static struct json *paths_json(struct arena *a, const struct verify_patterns *p) {
+    struct json *list = json_array(a);
+    for (uint32_t i = 0; i < p->n; i++) json_push(a, list, json_string(a, p->items[i]));
+    return p->n ? list : NULL;
+}
+
 static struct json *hosts_json(struct arena *a, const struct tenant_rule *rule) {
     struct json *map = json_object(a);
     for (uint32_t i = 0; i < rule->map.n; i++)
@@ -146,6 +161,8 @@ static struct json *value_json(struct arena *a, const struct config_key *k, cons
     case KEY_SIZE: return *(const uint64_t *)field ? text_json(a, limits_print_size, *(const uint64_t *)field) : NULL;
     case KEY_NAMES:
     case KEY_ALGORITHMS: return names_json(a, field);
+    case KEY_SIGNERS: return signers_json(a, *(const uint32_t *)field);
+    case KEY_PATHS: return paths_json(a, field);
     case KEY_DOORS: return doors_json(a, *(const uint32_t *)field);
     case KEY_HOSTS: return hosts_json(a, owner);
     case KEY_ADDRESSES: return ranges_json(a, owner);

@@ -251,6 +251,28 @@ static void set_algorithms(struct config_reader *r, const struct config_key *k, 
     }
 }
 
+static void set_signers(struct config_reader *r, const struct config_key *k, const struct json *v, uint32_t *out) {
+    struct name_list names = {0};
+    set_algorithms(r, k, v, &names);
+    for (uint32_t i = 0; i < names.n; i++) *out |= token_algorithm(names.items[i]);
+}
+
+static void set_paths(struct config_reader *r, const struct config_key *k, const struct json *v,
+                      struct verify_patterns *out) {
+    if (!is_list(r, k, v, "a list of paths, such as [README.md, docs/*]")) return;
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct json *item = v->items[i];
+        const char *wrong = item->kind == JSON_STRING ? verify_glob_wrong(item->text) : NULL;
+        if (item->kind != JSON_STRING)
+            config_wants(r, k, item, "paths as text (put them in quotes)");
+        else if (wrong)
+            config_problem(r, yaml_place(item), "\"%.*s\" is no pattern of paths: %s",
+                           STR_FMT(str_head(item->text, 64)), wrong);
+        else
+            ARENA_PUSH(r->a, out, item->text);
+    }
+}
+
 bool config_tenant_name(struct config_reader *r, struct str s, bool pattern, struct loc loc) {
     struct str fixed = s;
     if (pattern && fixed.len && fixed.ptr[fixed.len - 1] == '*')
@@ -412,6 +434,8 @@ void config_set(struct config_reader *r, const struct config_key *k, const struc
     case KEY_SIZE: set_size(r, k, v, field); break;
     case KEY_NAMES: set_names(r, k, v, field); break;
     case KEY_ALGORITHMS: set_algorithms(r, k, v, field); break;
+    case KEY_SIGNERS: set_signers(r, k, v, field); break;
+    case KEY_PATHS: set_paths(r, k, v, field); break;
     case KEY_DOORS: set_doors(r, k, v, field); break;
     case KEY_HOSTS: set_hosts(r, k, v, owner); break;
     case KEY_ADDRESSES: set_addresses(r, k, v, owner); break;

@@ -15,7 +15,8 @@ enum err setup_begin(struct setup **out) {
 }
 
 enum err setup_complete(struct setup *s, char *why, size_t why_bytes) {
-    return key_sets_new(&s->config, &s->keys, why, why_bytes);
+    enum err e = verify_keys_load(&s->config.verify, why, why_bytes);
+    return e ? e : key_sets_new(&s->config, &s->keys, why, why_bytes);
 }
 
 enum err setup_new(const struct edge_config *config, struct setup **out, char *why, size_t why_bytes) {
@@ -33,6 +34,7 @@ enum err setup_new(const struct edge_config *config, struct setup **out, char *w
 
 void setup_free(struct setup *s) {
     if (s->keys) key_sets_free(s->keys);
+    verify_keys_free(&s->config.verify);
     arena_deinit(&s->arena);
     free(s);
 }
@@ -63,6 +65,7 @@ void setup_keep_fixed(struct edge_config *now, const struct edge_config *was, st
     if (now->field != was->field) name(names, key);                                                \
     now->field = was->field;
     FIXED(threads, "node.threads")
+    FIXED(store_keep, "store.keep")
     FIXED(live_instances, "node.live_instances")
     FIXED(lane_threads, "node.lane_threads")
     FIXED(queue_requests, "node.queue.requests")
@@ -75,6 +78,8 @@ void setup_keep_fixed(struct edge_config *now, const struct edge_config *was, st
 #undef FIXED
     if (!same_text(now->cache_dir, was->cache_dir)) name(names, "node.code_cache");
     now->cache_dir = was->cache_dir;
+    if (!same_text(now->store_directory, was->store_directory)) name(names, "store.directory");
+    now->store_directory = was->store_directory;
     if (!same_groups(now, was)) name(names, "groups");
     now->groups.items = was->groups.items;
     now->groups.n = was->groups.n;

@@ -4,6 +4,11 @@
 #include "bundle/bundle.h"
 #include "host/token.h"
 
+/* Paths of files, with what verify_glob knows. */
+struct verify_patterns {
+    struct str *items;
+    uint32_t n, cap;
+};
 /* What a source's bundles must satisfy. Lives in the configuration, immutable while in use. */
 struct verify_rules {
     const char *keys_file;   /* where the keys come from: a JWKS, or PEM; NULL: none */
@@ -11,10 +16,7 @@ struct verify_rules {
     bool required;           /* refuse what is not signed */
     uint32_t algorithms;     /* enum token_algorithm; 0: whatever fits the keys */
     struct str scope; /* the payload's `scope` must be this; empty: it must have none, as in OPA */
-    struct {
-        struct str *items;
-        uint32_t n, cap;
-    } exclude; /* files that need not be listed, as OPA's exclude_files: patterns of verify_glob */
+    struct verify_patterns exclude; /* files that need not be listed, as OPA's exclude_files */
     uint64_t max_bundle_bytes; /* 0: 10 MiB */
 };
 /* Reads keys_file into keys. Secrets (kty oct) count when algorithms is 0 or names HS. Nothing to

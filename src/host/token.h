@@ -72,8 +72,8 @@ struct token {
 };
 /* Is it a token that these rules accept now? The algorithm must be the rules' and fit the key's kind and curve; the key
  * is the one of the header's kid, or one without kid. A wrong issuer is told before the algorithm and the
- * signature are looked at, so that another rule may take the token. keys NULL: every key is unknown. alg and kid of *out
- * are set also when the token is refused, as far as they could be read. */
+ * signature are looked at, so that another rule may take the token. keys NULL: every key is unknown. alg and kid of
+ * *out are set also when the token is refused, as far as they could be read. */
 enum token_fault token_verify(struct arena *a, const struct token_keys *keys, struct str text,
                               const struct token_rules *rules, struct token *out);
 

@@ -26,7 +26,7 @@ parts() {
         "src/edge/limits.c src/net/http.c src/net/fetch.c src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c" \
         "src/host/builtins/support.c $libs" ;;
     fuzz_server) echo "$(find src/base -name '*.c') $(find src/net -name '*.c' ! -name fetch.c) -luv -lnghttp2 -lssl -lpthread $libs" ;;
-    fuzz_config) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/config*.c) src/edge/limits.c src/net/http.c src/net/tls.c" \
+    fuzz_config) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/config*.c) src/edge/limits.c src/edge/verify.c src/edge/verify_roots.c src/net/http.c src/net/tls.c" \
         "src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c src/host/builtins/support.c -lssl $libs" ;;
     fuzz_process) echo "$base src/edge/process.c src/edge/frame.c -Dsocketpair=fuzz_pair -Dposix_spawn=fuzz_spawn" \
         "-Dkill=fuzz_kill -Dwaitpid=fuzz_wait $libs" ;;

@@ -52,7 +52,7 @@ static enum err read_text(struct arena *arena, struct str text, char *const *env
 static struct edge_config config_of(const char *text) {
     struct edge_config c;
     struct diag_list d;
-    if (read_text(&a, str_of(text), NULL, &c, &d)) fail_msg("%s: %s", text, d.n ? d.items[0].message.ptr : "");
+    if (read_text(&a, str_of(text), NULL, &c, &d)) fail_msg("%s: %s", d.n ? d.items[0].message.ptr : "", text);
     return c;
 }
 

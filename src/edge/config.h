@@ -130,6 +130,9 @@ struct edge_config {
     uint64_t idle_timeout_us, header_timeout_us;
     uint32_t max_connections;    /* a thread */
     uint64_t head_bytes, body_bytes; /* of a request */
+    struct name_list required;   /* tenants without which the node is not ready */
+    uint64_t drain_delay_us, drain_time_us;
+    const char *takeover;        /* "unix:PATH" at which a new process takes the sockets over; NULL: nowhere */
     struct log log;
     uint32_t metrics_tenants;    /* with series of their own */
     struct json *labels;         /* /v1/config, status; may be NULL */

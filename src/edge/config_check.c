@@ -240,6 +240,15 @@ static void check_signature(struct config_reader *r, const struct json *tree) {
     config_signature_check(r, &r->c->verify, json_get_c(json_get_c(tree, "tenants"), "signature"));
 }
 
+static void check_takeover(struct config_reader *r, const struct json *tree) {
+    char shape[CONFIG_SHAPE_BYTES];
+    const char *at = r->c->takeover;
+    if (!at) return;
+    if (strncmp(at, "unix:/", 6) != 0 || config_address_wrong(at, shape))
+        config_problem(r, place_of(tree, "node", "takeover"),
+                       "node.takeover is the absolute path of a Unix socket, such as unix:/run/regent/takeover.sock");
+}
+
 void config_check(struct config_reader *r, const struct json *tree) {
     check_decision_log(r, tree);
     check_directory(r, tree);
@@ -251,4 +260,5 @@ void config_check(struct config_reader *r, const struct json *tree) {
     check_overrides(r);
     check_groups(r);
     check_prefix(r, tree);
+    check_takeover(r, tree);
 }

@@ -15,6 +15,7 @@ enum config_kind {
     KEY_TIME,       /* uint64_t, microseconds */
     KEY_SIZE,       /* uint64_t, bytes */
     KEY_NAMES,      /* struct name_list: patterns of tenant ids */
+    KEY_REQUIRED,   /* the same, or `all` */
     KEY_ALGORITHMS, /* struct name_list */
     KEY_DOORS,      /* uint32_t: enum door_kind */
     KEY_HOSTS,      /* tenant_rule.map */

@@ -316,6 +316,16 @@ static void set_headers(struct config_reader *r, const struct config_key *k, con
     }
 }
 
+static void set_required(struct config_reader *r, const struct config_key *k, const struct json *v,
+                         struct name_list *out) {
+    if (v->kind == JSON_STRING && str_is(v->text, "all"))
+        ARENA_PUSH(r->a, out, STR("*"));
+    else if (v->kind == JSON_STRING)
+        config_wants(r, k, v, "`all`, or a list of names such as [acme, \"gold-*\"]");
+    else if (v->kind != JSON_ARRAY || v->n)
+        set_names(r, k, v, out);
+}
+
 struct str config_lower(struct config_reader *r, struct str s) {
     return (struct str){arena_strlower(r->a, s.ptr, s.len), s.len};
 }
@@ -433,6 +443,7 @@ void config_set(struct config_reader *r, const struct config_key *k, const struc
     case KEY_TIME: set_time(r, k, v, field); break;
     case KEY_SIZE: set_size(r, k, v, field); break;
     case KEY_NAMES: set_names(r, k, v, field); break;
+    case KEY_REQUIRED: set_required(r, k, v, field); break;
     case KEY_ALGORITHMS: set_algorithms(r, k, v, field); break;
     case KEY_SIGNERS: set_signers(r, k, v, field); break;
     case KEY_PATHS: set_paths(r, k, v, field); break;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "edge/activate.h"
 #include "edge/decision_log.h"
+#include "edge/life.h"
 #include "edge/listeners.h"
 #include "edge/loop.h"
 #include <poll.h>
@@ -20,6 +21,9 @@ enum {
     INPUT_BYTES = 64 << 20,
     LIVE_INSTANCES = 1024,
     LANE_INSTANCES = 64,
+    MAIN_READER = TENANTS_MAX_READERS - 1, /* of the tenants' table: the first thread */
+    REQUIRED_MS = 60000, /* how long a node that takes over waits for required tenants */
+    LOOK_MS = 50,        /* at what has no event */
     TICK_US = 500, /* so that a slice of a millisecond ends after one and a half at most */
     WHY_BYTES = 512
 };
@@ -34,7 +38,10 @@ struct edge {
     struct worker like;
     struct decision_log *decisions;
     struct setup *setup, *old; /* in use; replaced, newest first */
+    bool given;                /* another process serves in its place */
     bool said_why;             /* the log has the reason why it cannot start */
+    struct life life;
+    struct server *servers[NODE_MAX_THREADS];
     struct lane_sets lanes;
     struct loop *loops[NODE_MAX_THREADS];
     uint32_t n_lanes;
@@ -83,7 +90,7 @@ static enum err start_lanes(struct edge *e, const struct worker_group *group, un
                               .live_instances = LANE_INSTANCES,
                               .setup = e->setup,
                               .counts = group ? NULL : &e->node.lanes};
-    if (o.first_number + o.threads > TENANTS_MAX_READERS) return ERR_LIMIT;
+    if (o.first_number + o.threads > MAIN_READER) return ERR_LIMIT;
     *number += o.threads;
     enum err err = lanes_new(&o, &e->lanes.items[e->lanes.n]);
     if (!err) e->lanes.n++;
@@ -99,7 +106,24 @@ static enum err start_all_lanes(struct edge *e) {
     return err;
 }
 
-static enum err listen_all(struct edge *e, uint32_t i, struct listener_changes *changes) {
+/* Loop i of n listens there: at what sockets were inherited for it, or at one of its own. */
+static enum err listen_at(struct edge *e, uint32_t i, uint32_t n, const struct listen_options *asked,
+                          const char **why) {
+    struct inherited *in = &e->life.inherited;
+    struct listen_options o = *asked;
+    uint32_t adopted = 0;
+    enum err err = OK;
+    while (!err && (o.adopt = inherited_take(in, o.address, i, n)) >= 0) {
+        err = server_listen(loop_server(e->loops[i]), &o, NULL, why);
+        adopted++;
+    }
+    if (adopted) return err;
+    o.adopt = 0;
+    if (i && inherited_has(in, o.address) && !inherited_shares(in, o.address)) o.accept_of = loop_server(e->loops[0]);
+    return server_listen(loop_server(e->loops[i]), &o, NULL, why);
+}
+
+static enum err listen_all(struct edge *e, uint32_t i, uint32_t n, struct listener_changes *changes) {
     const char *why = "";
     enum err err = OK;
     listeners_for_loop(changes, loop_server(e->loops[0]), i == 0);
@@ -108,7 +132,7 @@ static enum err listen_all(struct edge *e, uint32_t i, struct listener_changes *
         const struct edge_listener *listener = o->ctx;
         char name[128];
         snprintf(name, sizeof name, "%.*s", STR_FMT(listener->name));
-        err = server_listen(loop_server(e->loops[i]), o, NULL, &why);
+        err = listen_at(e, i, n, o, &why);
         e->said_why = err != OK;
         if (err)
             log_line(&e->log, LOG_ERROR, "cannot listen", "door", name, "address", o->address, "reason", why, NULL);
@@ -134,7 +158,8 @@ static enum err start_loops(struct edge *e) {
                                  .live_instances = c->live_instances ? c->live_instances : LIVE_INSTANCES,
                                  .number = i, .setup = e->setup, .lanes = &e->lanes, .node = &e->node};
         if (!(err = loop_new(&o, &e->loops[i]))) e->node.n_loops++;
-        if (!err) err = listen_all(e, i, &changes);
+        if (!err) e->servers[i] = loop_server(e->loops[i]);
+        if (!err) err = listen_all(e, i, n, &changes);
     }
     listeners_settle(e->listeners, &changes, !err);
     for (uint32_t i = 0; !err && i < n; i++) err = loop_start(e->loops[i]);
@@ -149,19 +174,81 @@ static void log_ready(struct edge *e, uint32_t loaded, uint32_t refused) {
     log_line(&e->log, LOG_INFO, "ready", "tenants", n[0], "refused", n[1], "threads", n[2], NULL);
 }
 
-static enum err start(struct edge *e, const struct edge_config *config) {
+/* Takes all signals that wait, however many come. true: one says stop; *again: one asks for the configuration. */
+static bool told_to_stop(int signals, bool *again) {
+    struct signalfd_siginfo infos[4];
+    ssize_t n = read(signals, infos, sizeof infos);
+    for (ssize_t i = 0; i < n / (ssize_t)sizeof *infos; i++)
+        if (infos[i].ssi_signo != SIGHUP) return true;
+    if (again) *again = n > 0;
+    return false;
+}
+
+/* Waits for a signal. true: one said stop. */
+static bool stopped_within(int signals, int64_t ms) {
+    struct pollfd fd = {.fd = signals, .events = POLLIN};
+    for (int64_t end = clock_ms() + ms, left = ms; left >= 0; left = end - clock_ms()) {
+        if (poll(&fd, 1, (int)left) > 0 && told_to_stop(signals, NULL)) return true;
+        if (left == 0) break;
+    }
+    return false;
+}
+
+static bool is_ready(struct edge *e, struct buf *missing) {
+    tenants_online(e->node.tenants, MAIN_READER);
+    bool ready = node_ready(&e->node, &e->setup->config, missing);
+    tenants_offline(e->node.tenants, MAIN_READER);
+    return ready;
+}
+
+static enum err give_up(struct edge *e, const char *why) {
+    log_line(&e->log, LOG_ERROR, "cannot take over", "reason", why, "serving", "the node before", NULL);
+    e->said_why = true;
+    return ERR_IO;
+}
+
+/* The node before serves on until this one can do all that it must. */
+static enum err await_required(struct edge *e, int signals) {
+    struct buf missing;
+    enum err err = OK;
+    buf_init(&missing, 4096);
+    for (int64_t end = clock_ms() + REQUIRED_MS; !err && e->life.channel >= 0 && !is_ready(e, &missing);) {
+        if (clock_ms() > end) {
+            buf_byte(&missing, 0);
+            err = give_up(e, missing.err ? "required tenants are missing" : (const char *)missing.ptr);
+        }
+        if (!err && stopped_within(signals, LOOK_MS)) err = give_up(e, "told to stop");
+        if (!err) watcher_scan(e->watcher, NULL, NULL);
+        buf_clear(&missing);
+    }
+    buf_deinit(&missing);
+    return err;
+}
+
+/* Sockets come last: until then the node before accepts alone. */
+static enum err open_doors(struct edge *e, int signals) {
+    char why[WHY_BYTES] = "";
+    enum err err = await_required(e, signals);
+    if (!err && life_receive(&e->life, why, sizeof why)) err = give_up(e, why);
+    if (!err) err = start_loops(e);
+    if (!err) life_serve(&e->life, &e->setup->config, e->servers, e->node.n_loops, &e->log);
+    return err;
+}
+
+static enum err start(struct edge *e, const struct edge_config *config, int signals) {
     uint32_t loaded = 0, refused = 0;
     char why[WHY_BYTES] = "";
     struct engine_options engine = {.cache_dir = config->cache_dir, .log = &e->log, .tick_us = TICK_US,
                                     .one_thread_compile = true};
     enum err err = name_node(&e->node);
+    if (!err && life_begin(&e->life, config, why, sizeof why)) err = give_up(e, why);
     if (!err && (err = setup_new(config, &e->setup, why, sizeof why)) && why[0])
         log_line(&e->log, LOG_ERROR, "configuration refused", "reason", why, NULL);
     if (!err) err = engine_new(&engine, &e->engine);
     if (!err) err = tenants_new(&e->node.tenants);
     if (!err) err = metrics_names_new(&e->node.names);
     e->node.engine = e->engine;
-    if (!err) err = listeners_new(&e->listeners);
+    if (!err) err = listeners_new(&e->life.inherited, &e->listeners);
     if (err) return err;
     const struct edge_config *c = &e->setup->config;
     tenants_resolve(e->node.tenants, (struct limits_source){c, limits_of});
@@ -176,7 +263,7 @@ static enum err start(struct edge *e, const struct edge_config *config) {
     watcher_scan(e->watcher, &loaded, &refused);
     atomic_store(&e->node.scanned, true);
     if (!err) err = start_all_lanes(e);
-    if (!err) err = start_loops(e);
+    if (!err) err = open_doors(e, signals);
     if (!err) log_ready(e, loaded, refused);
     return err;
 }
@@ -303,29 +390,49 @@ static void reload(struct edge *e) {
 
 /* ---- running and stopping ---- */
 
-/* Takes all signals that wait, however many come. false: one says stop. */
+/* false: it is to end; e->given: because another process serves in its place. */
 static bool heed(struct edge *e, int signals) {
-    struct signalfd_siginfo infos[4];
-    ssize_t n = read(signals, infos, sizeof infos);
-    for (ssize_t i = 0; i < n / (ssize_t)sizeof *infos; i++)
-        if (infos[i].ssi_signo != SIGHUP) return false;
-    if (n > 0) reload(e);
-    if (n > 0) decision_log_reopen(e->decisions);
-    return true;
+    bool again = false;
+    if (told_to_stop(signals, &again)) return false;
+    if (again) reload(e);
+    if (again) decision_log_reopen(e->decisions);
+    e->given = e->life.handover && handover_step(e->life.handover);
+    return !e->given;
 }
 
-/* Looks at the folder now and then, whatever signals come meanwhile, until one says stop. */
+/* Looks at the folder now and then, whatever comes meanwhile, until it is to end. */
 static void watch(struct edge *e, int signals) {
-    struct pollfd fd = {.fd = signals, .events = POLLIN};
     for (int64_t looked_ms = clock_ms();;) {
         int64_t due_ms = looked_ms + (int64_t)(e->setup->config.poll_us / 1000), left = due_ms - clock_ms();
-        if (poll(&fd, 1, left > 0 ? (int)left : 0) > 0 && !heed(e, signals)) break;
+        struct pollfd fds[3] = {{.fd = signals, .events = POLLIN}};
+        uint32_t n = 1 + handover_fds(e->life.handover, fds + 1);
+        if (poll(fds, n, left > 0 ? (int)left : 0) > 0 && !heed(e, signals)) break;
         if (clock_ms() < due_ms) continue;
         watcher_scan(e->watcher, NULL, NULL);
         free_old(e);
         looked_ms = clock_ms();
     }
-    log_line(&e->log, LOG_INFO, "stopping", NULL);
+    log_line(&e->log, LOG_INFO, "stopping", "serving",
+             e->given ? "another process" : "nobody, once requests are answered", NULL);
+}
+
+/* Not ready first, so that nobody sends new clients; then those that are there are served to their end. Another signal
+ * is short with them. */
+static void drain(struct edge *e, int signals) {
+    const struct edge_config *c = &e->setup->config;
+    uint64_t ms = c->drain_time_us / 1000;
+    bool hurry = false, running = true;
+    atomic_store(&e->node.draining, true);
+    life_notify("STOPPING=1");
+    if (!e->given) hurry = stopped_within(signals, (int64_t)(c->drain_delay_us / 1000));
+    for (uint32_t i = 0; i < e->node.n_loops; i++) loop_drain(e->loops[i], (uint32_t)ms);
+    if (e->given) handover_finish(e->life.handover);
+    while (running) {
+        for (uint32_t i = 0; i < e->node.n_loops && hurry; i++) loop_stop(e->loops[i]);
+        running = false;
+        for (uint32_t i = 0; i < e->node.n_loops; i++) running |= loop_running(e->loops[i]);
+        if (running && stopped_within(signals, LOOK_MS)) hurry = true;
+    }
 }
 
 static int block_signals(void) {
@@ -336,11 +443,13 @@ static int block_signals(void) {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL)) return -1;
-    return signalfd(-1, &set, SFD_CLOEXEC);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* Loops end when their requests are answered, which lanes do; then lanes; then what they gave back last. */
 static void stop(struct edge *e) {
+    /* What was not taken over altogether is still the other node's. */
+    for (uint32_t i = 0; i < e->node.n_loops && e->life.channel >= 0; i++) server_leave_paths(e->servers[i]);
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_stop(e->loops[i]);
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_join(e->loops[i]);
     for (uint32_t i = 0; i < e->lanes.n; i++) lanes_stop(e->lanes.items[i]);
@@ -353,6 +462,7 @@ static void stop(struct edge *e) {
     if (e->engine) engine_free(e->engine);
     metrics_names_free(e->node.names);
     listeners_free(e->listeners);
+    life_deinit(&e->life);
     if (e->setup) {
         e->setup->next = e->old;
         e->old = e->setup;
@@ -366,12 +476,15 @@ enum err edge_run(const struct edge_config *config, const struct edge_reload *re
     memset((void *)e, 0, sizeof *e);
     e->reload = reload;
     e->log = config->log;
+    life_init(&e->life);
     int signals = block_signals();
-    enum err err = signals < 0 ? ERR_IO : start(e, config);
-    if (!err)
+    enum err err = signals < 0 ? ERR_IO : start(e, config, signals);
+    if (!err) {
         watch(e, signals);
-    else if (!e->said_why)
+        drain(e, signals);
+    } else if (!e->said_why) {
         log_line(&e->log, LOG_ERROR, "cannot start", "reason", err_meaning(err), NULL);
+    }
     stop(e);
     if (signals >= 0) close(signals);
     free(e);

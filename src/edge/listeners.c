@@ -15,12 +15,14 @@ struct open_listener {
 struct listeners {
     struct arena arena; /* records */
     struct open_listener *open;
+    const struct inherited *inherited;
 };
 
-enum err listeners_new(struct listeners **out) {
+enum err listeners_new(const struct inherited *inherited, struct listeners **out) {
     struct listeners *l = calloc(1, sizeof *l);
     if (!l) return ERR_MEMORY;
     arena_init(&l->arena, RECORD_BYTES);
+    l->inherited = inherited;
     *out = l;
     return OK;
 }
@@ -91,7 +93,7 @@ static enum err plan_one(struct listeners *l, const struct edge_listener *want, 
     if (!record) return no_memory(why, why_bytes);
     *out = (struct listener_change){.kind = there ? LISTENER_CHANGE : LISTENER_ADD,
                                     .options = {.address = record->address, .ctx = record}};
-    if (!there && ask) {
+    if (!there && ask && !inherited_has(l->inherited, want->address)) {
         enum err e = server_address_free(want->address, &phrase);
         if (e) return snprintf(why, why_bytes, "%s: %s", want->address, phrase), e;
     }

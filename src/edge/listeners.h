@@ -2,13 +2,15 @@
 #ifndef REGENT_EDGE_LISTENERS_H
 #define REGENT_EDGE_LISTENERS_H
 #include "edge/loop.h"
+#include "edge/takeover.h"
 
 /* What requests get as their `listener`, in memory of the node's own: it outlives the configuration that it came from,
  * because requests that were put off still look at it. A changed listener gets a new record; old ones stay until the
  * node ends, a few hundred bytes each. */
 struct listeners;
 
-MUST_USE enum err listeners_new(struct listeners **out);
+/* inherited: sockets whose addresses need not be free (in use). */
+MUST_USE enum err listeners_new(const struct inherited *inherited, struct listeners **out);
 void listeners_free(struct listeners *l);
 /* What is to be done at each loop so that config's listeners are open, `ask`: only if nobody listens on a new address.
  * TLS files are read anew. ERR_INVALID and ERR_IO with a sentence in why: nothing has changed then. */

@@ -41,6 +41,7 @@ struct loop {
     uint64_t looked_ns, used_ns; /* when we looked at the clock last, while requests wait; what the thread had used */
     uint64_t stalled_ns;         /* without a core while requests waited, in all: not counted as their waiting */
     bool turning, started;
+    _Atomic bool ended;
 };
 
 /* The loop alone writes its counts. */
@@ -397,6 +398,7 @@ static void *serve(void *ctx) {
     struct queue_item *item; /* the server no longer waits for these */
     while ((item = queue_pop(&l->queue))) finish_refused(l, (struct job *)item, ERR_OVERLOAD);
     tenants_offline(l->worker.tenants, l->worker.number);
+    atomic_store(&l->ended, true);
     return NULL;
 }
 
@@ -409,6 +411,12 @@ enum err loop_start(struct loop *l) {
 void loop_stop(struct loop *l) {
     if (l->started) server_stop(l->server);
 }
+
+void loop_drain(struct loop *l, uint32_t ms) {
+    if (l->started) server_drain(l->server, ms);
+}
+
+bool loop_running(const struct loop *l) { return l->started && !atomic_load(&l->ended); }
 
 void loop_join(struct loop *l) {
     if (l->started) pthread_join(l->id, NULL);

@@ -24,6 +24,8 @@ MUST_USE enum err loop_new(const struct loop_options *options, struct loop **out
 struct server *loop_server(struct loop *l);
 MUST_USE enum err loop_start(struct loop *l);
 void loop_stop(struct loop *l); /* asks it to */
+void loop_drain(struct loop *l, uint32_t ms); /* the same gently: server_drain */
+bool loop_running(const struct loop *l);
 void loop_join(struct loop *l); /* returns when its requests are answered */
 void loop_free(struct loop *l);
 

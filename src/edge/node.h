@@ -30,6 +30,7 @@ struct node {
     char host_name[256];
     int64_t started_ns;        /* since 1970 */
     _Atomic bool scanned;      /* every bundle that was there at the start has been tried once */
+    _Atomic bool draining;     /* it is about to stop: not ready any more */
     _Atomic uint64_t shed;     /* requests refused because the node was overloaded */
     _Atomic uint64_t reloads, reloads_refused;
     uint32_t n_loops;

@@ -6,7 +6,7 @@
 /* What a query says, read as OPA does: a flag is set when its only value is empty, or one value is "true". */
 struct rest_params {
     bool pretty, provenance, metrics, instrument, strict_builtin_errors;
-    bool bundles, plugins, exclude_bundle; /* /health */
+    bool bundles, plugins, exclude_bundle, ready; /* /health */
     enum rest_explain { EXPLAIN_OFF, EXPLAIN_NOTES, EXPLAIN_FAILS, EXPLAIN_FULL, EXPLAIN_DEBUG } explain;
     struct str input; /* the last one; ptr NULL: none */
 };

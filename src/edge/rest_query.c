@@ -2,7 +2,7 @@
  * in: the query as sent, maybe hostile. out: struct rest_params; decoded text lies in the arena. owns: nothing. */
 #include "edge/rest.h"
 
-enum flag { PRETTY, PROVENANCE, METRICS, INSTRUMENT, STRICT, BUNDLE, BUNDLES, PLUGINS, FLAGS };
+enum flag { PRETTY, PROVENANCE, METRICS, INSTRUMENT, STRICT, BUNDLE, BUNDLES, PLUGINS, READY, FLAGS };
 
 /* Values of one name, as far as they tell whether it is set. */
 struct flag_values {
@@ -14,7 +14,8 @@ static const struct str flag_names[FLAGS] = {
     [PRETTY] = {"pretty", 6},         [PROVENANCE] = {"provenance", 10},
     [METRICS] = {"metrics", 7},       [INSTRUMENT] = {"instrument", 10},
     [STRICT] = {"strict-builtin-errors", 21}, [BUNDLE] = {"bundle", 6},
-    [BUNDLES] = {"bundles", 7},       [PLUGINS] = {"plugins", 7}};
+    [BUNDLES] = {"bundles", 7},       [PLUGINS] = {"plugins", 7},
+    [READY] = {"ready", 5}};
 
 static bool is_set(const struct flag_values *v) {
     return v->any_true || (v->n == 1 && v->any_empty);
@@ -73,4 +74,5 @@ void rest_query(struct arena *a, struct str query, struct rest_params *out) {
     out->strict_builtin_errors = is_set(&flags[STRICT]);
     out->bundles = is_set(&flags[BUNDLE]) || is_set(&flags[BUNDLES]);
     out->plugins = is_set(&flags[PLUGINS]);
+    out->ready = is_set(&flags[READY]);
 }

@@ -2,6 +2,7 @@
  * in: calls. out: OPA's bodies; a tenant sees of tenants only itself. owns: nothing. */
 #include "base/clock.h"
 #include "edge/decision_log.h"
+#include "edge/life.h"
 #include "edge/metrics.h"
 #include "edge/rest.h"
 #include <stdio.h>
@@ -43,9 +44,24 @@ static bool all_activated(const struct rest_call *c, struct buf *names) {
     return missing == 0 && atomic_load_explicit(&c->w->node->scanned, memory_order_acquire);
 }
 
+/* A node that is about to stop is ready for nothing, whatever is asked for. */
+static bool draining(const struct rest_call *c) {
+    return atomic_load_explicit(&c->w->node->draining, memory_order_relaxed);
+}
+
+static enum door_outcome readiness(struct rest_call *c) {
+    struct buf text;
+    if (c->w->slice_us && node_ready_is_long(c->w->node, c->w->config)) return DOOR_LATER;
+    buf_init(&text, (NAMED_TENANTS + 2) * TENANT_ID_BYTES);
+    health(c, node_ready(c->w->node, c->w->config, &text) ? STR("") : buf_view(&text));
+    buf_deinit(&text);
+    return DOOR_ANSWERED;
+}
+
 enum door_outcome rest_health(struct rest_call *c) {
     struct buf text;
     bool asks = c->params.bundles || (c->params.plugins && !c->params.exclude_bundle);
+    if (c->params.ready || (asks && draining(c))) return readiness(c);
     if (!asks) {
         health(c, STR(""));
         return DOOR_ANSWERED;
@@ -60,8 +76,10 @@ enum door_outcome rest_health(struct rest_call *c) {
     return DOOR_ANSWERED;
 }
 
-/* OPA asks the policy data.system.health, which a node of many tenants has none of. */
+/* OPA asks the policy data.system.health, which a node of many tenants has none of; this node knows itself whether it
+ * is ready. */
 enum door_outcome rest_health_rule(struct rest_call *c) {
+    if (str_is(c->rest, "ready")) return readiness(c);
     struct str at = STR("system/health/");
     struct buf text;
     char *path = arena_alloc(&c->w->arena, at.len + c->rest.len);

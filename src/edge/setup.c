@@ -80,6 +80,8 @@ void setup_keep_fixed(struct edge_config *now, const struct edge_config *was, st
     now->cache_dir = was->cache_dir;
     if (!same_text(now->store_directory, was->store_directory)) name(names, "store.directory");
     now->store_directory = was->store_directory;
+    if (!same_text(now->takeover, was->takeover)) name(names, "node.takeover");
+    now->takeover = was->takeover;
     if (!same_groups(now, was)) name(names, "groups");
     now->groups.items = was->groups.items;
     now->groups.n = was->groups.n;

@@ -87,6 +87,12 @@ void conn_drain(struct conn *c) {
     conn_wake(c);
 }
 
+void conn_retire(struct conn *c) {
+    c->retiring = true;
+    if (c->h2) h2_notice(c);
+    conn_wake(c);
+}
+
 static void read_peer(struct http_peer *p, const struct sockaddr *from) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     memcpy(p->ip, mapped, sizeof mapped);
@@ -492,8 +498,26 @@ static bool request_late(struct conn *c, uint64_t now) {
                                   : now - c->began_ms > c->server->options.header_timeout_ms;
 }
 
+static bool has_unread(struct conn *c) {
+    int fd, waiting = 0;
+    return uv_fileno(&c->uv.handle, &fd) == 0 && ioctl(fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+/* Closes a connection of a server that drains between two requests: what would come now comes too late. */
+static void retire_quiet(struct conn *c, uint64_t now) {
+    uint64_t since = c->server->stopped_ms > c->active_ms ? c->server->stopped_ms : c->active_ms;
+    bool busy = c->pending || c->n_pending || c->writing || c->in.len || c->out.len || (c->tls && !c->established);
+    if (c->h2 && now - c->server->stopped_ms >= QUIET_MS) {
+        conn_drain(c);
+    } else if (!c->h2 && !busy && now - since >= QUIET_MS && !has_unread(c)) {
+        c->close_after_write = true;
+        conn_wake(c);
+    }
+}
+
 void conn_sweep(struct conn *c, uint64_t now) {
     struct server *s = c->server;
+    if (c->retiring && !c->draining && !c->lingering) retire_quiet(c, now);
     if (c->lingering ? now - c->active_ms > LINGER_MS : c->writing && write_stalled(c, now)) {
         if (!c->lingering) count(&s->counts.timed_out);
         conn_close(c);

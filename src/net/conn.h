@@ -16,6 +16,7 @@ enum {
     BACKLOG_BYTES = 256 << 10, /* with so much unsent a connection is not read */
     LINGER_MS = 2000,          /* how long a refused client may go on sending, so that it gets to read why */
     GRACE_MS = 3000,           /* how long replies may take to leave once the server stops */
+    QUIET_MS = 1000,           /* of a connection's silence, after which a server that drains closes it */
     PROGRESS_BYTES = 4 << 10   /* that must come, or go, in header_timeout_ms */
 };
 
@@ -56,8 +57,9 @@ struct server {
     struct stream *streams; /* unused ones */
     uint32_t n_streams;
     struct server_counts counts;
-    uint64_t stopped_ms;
-    bool stopping;
+    _Atomic uint32_t drain_ms; /* 0: stop at once */
+    uint64_t stopped_ms, grace_ms;
+    bool stopping, draining;
     uint8_t cipher[2 * READ_BYTES]; /* what came by TLS, before it is opened */
 };
 
@@ -109,6 +111,7 @@ struct conn {
     bool writing;           /* libuv sends the rest of something */
     bool held;              /* requests in `in` wait because too much is unsent */
     bool draining;          /* the server stops, or the listener is gone: no further requests */
+    bool retiring;          /* the server drains: one more request of HTTP/1.1 */
     bool eof;               /* the client has said all */
     bool close_after_write; /* no more requests */
     bool refused;           /* the last reply refuses a request that may still be coming */
@@ -121,6 +124,8 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *from);
 void conn_close(struct conn *c);
 /* Lets what is under way be answered, then closes. */
 void conn_drain(struct conn *c);
+/* The server drains: the next reply is the last, unless the client falls silent before. */
+void conn_retire(struct conn *c);
 /* Looks at the connection again before this turn ends: sends what lies in `out` or in h2, reads on. */
 void conn_wake(struct conn *c);
 void conn_run_woken(struct server *s);
@@ -142,6 +147,7 @@ bool h2_start(struct conn *c);
 bool h2_feed(struct conn *c, const uint8_t *bytes, size_t len);
 bool h2_pull(struct conn *c); /* frames that wait to be sent */
 void h2_goaway(struct conn *c);
+void h2_notice(struct conn *c); /* a GOAWAY will follow: begin no new streams */
 bool h2_idle(const struct conn *c); /* no stream is open */
 void h2_sweep(struct conn *c, uint64_t now);
 void h2_close(struct h2 *h); /* the connection is gone: only pending requests stay */
@@ -157,7 +163,7 @@ void pending_free_pool(struct server *s);
 
 /* listen.c */
 void listener_release(struct listener *l);
-void listeners_close(struct server *s);
+void listeners_close(struct server *s, bool take_waiting); /* also the connections that wait in sockets' queues */
 void listeners_sweep(struct server *s, uint64_t now);
 
 /* server.c */

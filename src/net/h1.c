@@ -18,7 +18,7 @@ void h1_refuse(struct conn *c, int status) {
 }
 
 static void write_reply(struct conn *c, const struct http_request *q, const struct http_reply *reply) {
-    bool keep = q->keep_alive && !c->draining;
+    bool keep = q->keep_alive && !c->draining && !c->retiring;
     struct http_reply failed;
     if (reply->body->err) { /* what the handler wrote passed its maximum */
         buf_clear(&c->server->body);

@@ -528,6 +528,10 @@ void h2_goaway(struct conn *c) {
                           NGHTTP2_NO_ERROR, NULL, 0);
 }
 
+void h2_notice(struct conn *c) {
+    if (!c->h2->goaway) nghttp2_submit_shutdown_notice(c->h2->session);
+}
+
 /* Has too little moved on it since the last time that enough had? */
 static bool stalled(struct stream *s, uint64_t now, uint32_t limit_ms) {
     size_t bytes = s->answered ? s->sent : s->body.len;

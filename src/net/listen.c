@@ -3,6 +3,7 @@
 #include "net/conn.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -128,17 +129,35 @@ static int borrow(struct server *of, const char *address, const char **why) {
     return fd;
 }
 
-static int open_listener(struct listener *l, int *port, const char **why) {
-    struct address a, got = {.len = sizeof got.v6};
+static void note_port(const struct listener *l, int fd, int *port) {
+    struct address got = {.len = sizeof got.v6};
+    if (!l->is_unix && port && getsockname(fd, &got.any, &got.len) == 0) *port = ntohs(got.v4.sin_port);
+}
+
+/* The file of a Unix socket that was made for us, to remove it when we are done. */
+static void note_path(struct listener *l, const struct address *a) {
     struct stat st;
+    l->bound = l->is_unix && a->un.sun_path[0] && lstat(a->un.sun_path, &st) == 0;
+    if (l->bound) l->device = st.st_dev, l->inode = st.st_ino;
+}
+
+static int adopt(struct listener *l, int fd, const struct address *a, int *port) {
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    note_port(l, fd, port);
+    note_path(l, a);
+    return fd;
+}
+
+static int open_listener(struct listener *l, int *port, const char **why) {
+    struct address a;
     if (!read_address(l->address, &a, why)) return -1;
     if (l->is_unix && !clear_path(&a, why)) return -1;
     int fd = bind_socket(&a, true, why);
     if (fd < 0) return -1;
     if (listen(fd, BACKLOG)) return *why = strerror(errno), close(fd), -1;
-    if (!l->is_unix && port && getsockname(fd, &got.any, &got.len) == 0) *port = ntohs(got.v4.sin_port);
-    l->bound = l->is_unix && a.un.sun_path[0] && lstat(a.un.sun_path, &st) == 0;
-    if (l->bound) l->device = st.st_dev, l->inode = st.st_ino;
+    note_port(l, fd, port);
+    note_path(l, &a);
     return fd;
 }
 
@@ -164,17 +183,6 @@ static void listener_close(struct listener *l) {
     uv_close((uv_handle_t *)&l->poll, on_closed);
 }
 
-void listeners_close(struct server *s) {
-    pthread_mutex_lock(&s->listeners_lock);
-    while (s->listeners) {
-        struct listener *l = s->listeners;
-        s->listeners = l->next;
-        uv_poll_stop(&l->poll);
-        listener_close(l);
-    }
-    pthread_mutex_unlock(&s->listeners_lock);
-}
-
 /* No file descriptors, or no memory for one: the sweep tries again. */
 static void pause_accepting(struct listener *l) {
     l->paused_ms = uv_now(&l->server->loop);
@@ -187,11 +195,8 @@ static bool passing(int e) { /* accept(2): errors of one connection, which is go
            e == EHOSTDOWN || e == ENONET || e == EHOSTUNREACH || e == ENETUNREACH || e == EPERM;
 }
 
-static void on_connection(uv_poll_t *poll, int status, int events) {
-    struct listener *l = poll->data;
-    (void)status, (void)events;
-    /* Loops share a Unix socket: each takes one, so that the others get theirs. */
-    for (int i = l->is_unix ? 1 : ACCEPTS; i && l->fd >= 0; i--) {
+static void take(struct listener *l, int most) {
+    for (int i = most; i && l->fd >= 0; i--) {
         struct address from = {.len = sizeof from.un};
         int fd = accept4(l->fd, &from.any, &from.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
@@ -203,6 +208,25 @@ static void on_connection(uv_poll_t *poll, int status, int events) {
             return;
         }
     }
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events) {
+    struct listener *l = poll->data;
+    (void)status, (void)events;
+    /* Loops share a Unix socket: each takes one, so that the others get theirs. */
+    take(l, l->is_unix ? 1 : ACCEPTS);
+}
+
+void listeners_close(struct server *s, bool take_waiting) {
+    for (struct listener *l = s->listeners; l && take_waiting; l = l->next) take(l, BACKLOG);
+    pthread_mutex_lock(&s->listeners_lock);
+    while (s->listeners) {
+        struct listener *l = s->listeners;
+        s->listeners = l->next;
+        uv_poll_stop(&l->poll);
+        listener_close(l);
+    }
+    pthread_mutex_unlock(&s->listeners_lock);
 }
 
 void listeners_sweep(struct server *s, uint64_t now) {
@@ -236,13 +260,36 @@ enum err server_listen(struct server *s, const struct listen_options *o, int *po
     l->tls = o->tls ? tls_context_acquire(o->tls) : NULL;
     l->is_unix = is_unix(o->address);
     struct address a;
-    if (!read_address(o->address, &a, why)) return listener_release(l), ERR_INVALID;
-    l->fd = o->accept_of ? borrow(o->accept_of, o->address, why) : open_listener(l, port, why);
+    if (!read_address(o->address, &a, why)) {
+        if (o->adopt > 0) close(o->adopt);
+        return listener_release(l), ERR_INVALID;
+    }
+    l->fd = o->adopt > 0  ? adopt(l, o->adopt, &a, port)
+            : o->accept_of ? borrow(o->accept_of, o->address, why)
+                           : open_listener(l, port, why);
     if (l->fd < 0) return listener_release(l), ERR_IO;
     return start(l, why);
 }
 
-void server_unlisten(struct server *s, const char *address) {
+uint32_t server_sockets(struct server *s, struct server_socket *out, uint32_t max) {
+    uint32_t n = 0;
+    pthread_mutex_lock(&s->listeners_lock);
+    for (struct listener *l = s->listeners; l && n < max; l = l->next) {
+        int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+        if (fd >= 0) out[n++] = (struct server_socket){l->address, fd};
+    }
+    pthread_mutex_unlock(&s->listeners_lock);
+    return n;
+}
+
+void server_leave_paths(struct server *s) {
+    pthread_mutex_lock(&s->listeners_lock);
+    for (struct listener *l = s->listeners; l; l = l->next) l->bound = false;
+    pthread_mutex_unlock(&s->listeners_lock);
+}
+
+/* Takes the first listener of that address off the list and closes its socket; its connections drain. */
+static bool unlisten_one(struct server *s, const char *address) {
     pthread_mutex_lock(&s->listeners_lock);
     struct listener *l = find(s, address), **at = &s->listeners;
     if (l) {
@@ -256,13 +303,21 @@ void server_unlisten(struct server *s, const char *address) {
         next = c->next;
         if (c->listener == l) conn_drain(c);
     }
+    return l != NULL;
+}
+
+/* A server may have adopted several sockets of one address. */
+void server_unlisten(struct server *s, const char *address) {
+    while (unlisten_one(s, address)) {
+    }
 }
 
 void server_relisten(struct server *s, const struct listen_options *o) {
-    struct listener *l = find(s, o->address);
-    if (!l) return;
-    struct tls_context *old = l->tls;
-    l->ctx = o->ctx;
-    l->tls = o->tls ? tls_context_acquire(o->tls) : NULL;
-    if (old) tls_context_release(old);
+    for (struct listener *l = s->listeners; l; l = l->next) {
+        if (strcmp(l->address, o->address) != 0) continue;
+        struct tls_context *old = l->tls;
+        l->ctx = o->ctx;
+        l->tls = o->tls ? tls_context_acquire(o->tls) : NULL;
+        if (old) tls_context_release(old);
+    }
 }

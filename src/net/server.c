@@ -79,7 +79,7 @@ void server_done_if_empty(struct server *s) {
 static void on_sweep(uv_timer_t *timer) {
     struct server *s = timer->data;
     uint64_t now = uv_now(&s->loop);
-    bool late = s->stopping && now - s->stopped_ms > GRACE_MS;
+    bool late = s->stopping && now - s->stopped_ms > s->grace_ms;
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
         if (late)
@@ -104,13 +104,19 @@ static void on_check(uv_check_t *check) {
 
 static void on_stop(uv_async_t *async) {
     struct server *s = async->data;
-    if (s->stopping) return;
+    uint32_t drain_ms = atomic_load(&s->drain_ms);
+    if (s->stopping && (drain_ms || !s->draining)) return;
+    if (!s->stopping) listeners_close(s, drain_ms > 0);
     s->stopping = true;
+    s->draining = drain_ms > 0;
     s->stopped_ms = uv_now(&s->loop);
-    listeners_close(s);
+    s->grace_ms = drain_ms ? drain_ms : GRACE_MS;
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        conn_drain(c);
+        if (drain_ms)
+            conn_retire(c);
+        else
+            conn_drain(c);
     }
     server_done_if_empty(s);
 }
@@ -170,7 +176,16 @@ void server_run(struct server *s) {
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     uv_run(&s->loop, UV_RUN_DEFAULT);
 }
-void server_stop(struct server *s) { uv_async_send(&s->stop); }
+
+void server_stop(struct server *s) {
+    atomic_store(&s->drain_ms, 0);
+    uv_async_send(&s->stop);
+}
+
+void server_drain(struct server *s, uint32_t ms) {
+    atomic_store(&s->drain_ms, ms);
+    uv_async_send(&s->stop);
+}
 
 static void free_storage(struct server *s) {
     for (struct conn *c = s->closed; c; c = c->next) c->server = NULL;
@@ -185,6 +200,7 @@ static void free_storage(struct server *s) {
 
 void server_free(struct server *s) {
     run_tasks(s);
+    atomic_store(&s->drain_ms, 0);
     on_stop(&s->stop);
     while (s->conns) conn_close(s->conns);
     loop_close(&s->loop);

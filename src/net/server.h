@@ -33,6 +33,7 @@ struct listen_options {
     const void *ctx;          /* every request's `listener` */
     struct server *accept_of; /* Unix sockets cannot be bound twice: take connections from the socket
                                * that this server listens on at the same address; NULL: bind */
+    int adopt;                /* > 0: a socket that listens there already, taken over, also after an error */
 };
 /* TCP listens with SO_REUSEPORT so that each loop may listen on the same address. Port 0 takes a free
  * one; *port gets the one in use (may be NULL). *why gets a phrase on ERR_IO, ERR_INVALID. Before
@@ -75,12 +76,25 @@ const struct server_counts *server_counters(const struct server *s);
 /* Does nobody listen on the address yet? Loops share it (SO_REUSEPORT), so without this a second
  * process of the same user would quietly take half of the connections. ERR_IO, ERR_INVALID with *why. */
 MUST_USE enum err server_address_free(const char *address, const char **why);
-/* Runs until server_stop, connections are closed and deferred requests are answered, for which it waits three
- * seconds. */
+/* Runs until server_stop or server_drain, connections are closed and deferred requests are answered, for which
+ * server_stop waits three seconds. */
 void server_run(struct server *s);
 /* From any thread or signal handler: accepts no more, finishes what is being answered, returns from
  * server_run. */
 void server_stop(struct server *s);
+/* The same gently, for `ms` at most, from any thread: what a client has begun to send is answered, clients are told
+ * to come elsewhere (Connection: close, GOAWAY), and a connection is closed once nothing came on it for a second. */
+void server_drain(struct server *s, uint32_t ms);
+
+/* Sockets that listen, for another process to adopt. Any thread. */
+struct server_socket {
+    const char *address; /* server_listen's; while the listener lives */
+    int fd;              /* the caller's to close */
+};
+/* So many at most go to out; their number. */
+uint32_t server_sockets(struct server *s, struct server_socket *out, uint32_t max);
+/* From now on the files of Unix sockets are somebody else's to remove. Any thread. */
+void server_leave_paths(struct server *s);
 /* Runs tasks that were posted. Requests that are still pending may be answered later: that only frees
  * them. */
 void server_free(struct server *s);

@@ -4,6 +4,7 @@
 #include "edge/document.h"
 #include "edge/gzip.h"
 #include "edge/metrics.h"
+#include "edge/life.h"
 #include "edge/rest.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,11 @@ void tenants_reported(struct tenants *t, const struct tenant *of, struct load_re
 }
 void metrics_print(const struct metrics_source *source, struct buf *out) { (void)source, buf_cstr(out, "x 1\n"); }
 void metrics_node(const struct node *node, struct buf *out) { (void)node, (void)out; }
+bool node_ready(const struct node *n, const struct edge_config *c, struct buf *missing) {
+    (void)n, (void)c, (void)missing;
+    return true;
+}
+bool node_ready_is_long(const struct node *n, const struct edge_config *c) { return n != NULL && c == NULL; }
 void edge_config_print(const struct edge_config *c, struct buf *out) { (void)c, buf_cstr(out, "{}"); }
 const char *limit_name(enum limit_kind k) { return k < LIMIT_COUNT ? "limit" : ""; }
 

@@ -22,6 +22,7 @@ int cmd_inspect(struct arena *a, int argc, char **argv);
 int cmd_version(struct arena *a, int argc, char **argv);
 int cmd_edge(struct arena *a, int argc, char **argv);
 int cmd_edge_worker(struct arena *a, int argc, char **argv);
+int cmd_replay(struct arena *a, int argc, char **argv);
 int cmd_parse(struct arena *a, int argc, char **argv);
 
 /* Reads flags; on --help or a wrong flag prints and returns false with the exit code in *code. */

@@ -18,6 +18,7 @@ static const struct command {
     {"eval", cmd_eval, "Evaluate a query"},
     {"inspect", cmd_inspect, "Show what a bundle holds"},
     {"parse", cmd_parse, "Print the syntax tree of a policy"},
+    {"replay", cmd_replay, "Evaluate the decisions of a log again"},
     {"test", cmd_test, "Run policy tests"},
     {"version", cmd_version, "Print versions"},
 };

@@ -17,14 +17,6 @@ enum {
     STOP_MS = 2000
 };
 
-bool decision_log_hold(struct decision_log *l, uint64_t bytes) {
-    uint64_t limit = atomic_load_explicit(&l->limit_bytes, memory_order_relaxed);
-    uint64_t was = atomic_fetch_add_explicit(&l->held_bytes, bytes, memory_order_relaxed);
-    if (was + bytes <= limit) return true;
-    decision_log_release(l, bytes);
-    return false;
-}
-
 bool decision_log_pass_on(struct decision_log *l, uint64_t has, uint64_t bytes, uint64_t parts) {
     if (has + bytes > atomic_load_explicit(&l->limit_bytes, memory_order_relaxed) / parts) return false;
     atomic_fetch_add_explicit(&l->held_bytes, bytes, memory_order_relaxed);
@@ -56,13 +48,18 @@ static void print(struct decision_log *l, struct printer *p, const struct event_
     buf_init(&p->line, EVENT_BYTES);
 }
 
+/* With when_full: wait, what cannot be passed on stays where requests feel it. */
+static bool may_take(struct decision_log *l) {
+    return !atomic_load_explicit(&l->wait, memory_order_relaxed) || sinks_have_room(l->sinks);
+}
+
 /* true: there was something. */
 static bool pass(struct decision_log *l, struct printer *p) {
     bool any = false;
     pthread_mutex_lock(&l->lock);
     for (struct recorder *r = l->recorders; r; r = r->next) {
         const struct event_record *e;
-        for (uint32_t n = 0; n < BATCH_EVENTS && (e = recorder_take(r)); n++) {
+        for (uint32_t n = 0; n < BATCH_EVENTS && may_take(l) && (e = recorder_take(r)); n++) {
             any = true;
             if (e->policy)
                 maskers_take(l->maskers, e);
@@ -108,6 +105,7 @@ static void write_labels(struct decision_log *l, const struct edge_config *c) {
 
 void decision_log_configure(struct decision_log *l, const struct edge_config *c) {
     atomic_store(&l->limit_bytes, c->decision_log.buffer_bytes);
+    atomic_store(&l->wait, c->decision_log.wait);
     pthread_mutex_lock(&l->lock);
     write_labels(l, c);
     pthread_mutex_unlock(&l->lock);

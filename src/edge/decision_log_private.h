@@ -26,14 +26,12 @@ struct decision_log {
     struct recorder *recorders;
     struct buf labels; /* {"labels":{…}, */
     pthread_t writer;
-    _Atomic bool stopping;
+    _Atomic bool stopping, wait; /* wait: when_full */
     bool started;
 };
 
-/* Room in the buffer for so many bytes? Takes it. For the threads that decide. */
-bool decision_log_hold(struct decision_log *l, uint64_t bytes);
-/* The same for what comes behind them, which has a share of the buffer (limit / parts) of its own: a buffer that is
- * full of events must not keep them from being passed on. `has`: what the caller holds already. */
+/* Takes room for so many bytes behind the threads that decide, where there is a share of the buffer (limit / parts) of
+ * its own: a buffer that is full of events must not keep them from being passed on. `has`: what the caller holds. */
 bool decision_log_pass_on(struct decision_log *l, uint64_t has, uint64_t bytes, uint64_t parts);
 static inline void decision_log_release(struct decision_log *l, uint64_t bytes) {
     atomic_fetch_sub_explicit(&l->held_bytes, bytes, memory_order_relaxed);
@@ -67,6 +65,8 @@ void sinks_configure(struct sinks *s, const struct decision_log_config *c);
 void sinks_reopen(struct sinks *s);
 /* One event, without a newline. Any thread. */
 void sinks_put(struct sinks *s, struct tenant *tenant, struct str line);
+/* Is there room for another event? For when_full: wait, where events stay with the threads that decide until then. */
+bool sinks_have_room(struct sinks *s);
 /* Writes what waits for file and console. One thread. */
 void sinks_flush(struct sinks *s);
 void sinks_stop(struct sinks *s);
@@ -78,6 +78,7 @@ MUST_USE enum err uploader_new(struct decision_log *l, struct uploader **out);
 void uploader_configure(struct uploader *u, const struct decision_log_config *c);
 void uploader_put(struct uploader *u, struct tenant *tenant, struct str line);
 bool uploader_wanted(struct uploader *u);
+bool uploader_has_room(struct uploader *u);
 void uploader_stop(struct uploader *u); /* one last attempt */
 void uploader_free(struct uploader *u);
 

@@ -159,7 +159,6 @@ static void give_back(struct maskers *m, uint64_t bytes) {
     pthread_mutex_lock(&m->lock);
     m->bytes -= bytes;
     pthread_mutex_unlock(&m->lock);
-    decision_log_release(m->log, bytes);
 }
 
 static void *run(void *ctx) {
@@ -183,7 +182,6 @@ static void *run(void *ctx) {
         queue_done(&m->queue, &g->item, used);
         m->busy--;
         m->bytes -= g->bytes;
-        decision_log_release(m->log, g->bytes);
         free(g);
         if (!m->busy && !m->queue.n) pthread_cond_broadcast(&m->idle);
         pthread_cond_broadcast(&m->work); /* of this tenant another may be served now */
@@ -204,7 +202,7 @@ static void refuse(struct maskers *m, struct masking *g, enum drop_reason why) {
 void maskers_take(struct maskers *m, const struct event_record *e) {
     uint64_t bytes = sizeof(struct masking) + e->bytes;
     pthread_mutex_lock(&m->lock);
-    bool fits = decision_log_pass_on(m->log, m->bytes, bytes, PARTS);
+    bool fits = m->bytes + bytes <= atomic_load_explicit(&m->log->limit_bytes, memory_order_relaxed) / PARTS;
     if (fits) m->bytes += bytes;
     pthread_mutex_unlock(&m->lock);
     struct masking *g = fits ? malloc(bytes) : NULL;

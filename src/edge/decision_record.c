@@ -10,8 +10,9 @@
 enum {
     BUCKETS = sizeof((struct recorder *)0)->buckets / sizeof(struct event_version *),
     MAX_VERSIONS = 16384, /* a thread keeps */
-    LEAST_CHUNK_BYTES = 4096,
-    MOST_CHUNK_BYTES = 64 << 10,
+    CHUNK_BYTES = 64 << 10,
+    FIRST_CHUNK_BYTES = 4096,
+    ROOM_BYTES = 8192, /* of an ordinary event */
     LATE_BYTES = 256, /* room for a message that comes late */
     HEADERS_BYTES = 16 << 10,
     LIMIT_BYTES = 64 << 20, /* of one event */
@@ -166,19 +167,11 @@ static bool tenant_fits(const struct decision_log *l, const struct tenant *t, ui
 }
 
 static struct chunk *chunk_new(struct recorder *r, uint32_t need) {
-    struct decision_log *l = r->log;
-    uint64_t limit = atomic_load_explicit(&l->limit_bytes, memory_order_relaxed) / 64;
-    uint32_t cap = limit > MOST_CHUNK_BYTES ? MOST_CHUNK_BYTES : limit < LEAST_CHUNK_BYTES ? LEAST_CHUNK_BYTES
-                                                                                           : (uint32_t)limit & ~7u;
-    if (cap < need) cap = need;
-    if (!decision_log_hold(l, cap)) return NULL;
+    uint32_t cap = need > CHUNK_BYTES ? need : CHUNK_BYTES;
     struct chunk *c = atomic_exchange_explicit(&r->spare, NULL, memory_order_acquire);
     if (c && c->cap != cap) free(c), c = NULL;
     if (!c) c = malloc(sizeof *c + cap);
-    if (!c) {
-        decision_log_release(l, cap);
-        return NULL;
-    }
+    if (!c) return NULL;
     atomic_init(&c->next, NULL);
     atomic_init(&c->committed, 0);
     c->read = 0;
@@ -283,6 +276,7 @@ static void commit(struct recorder *r) {
         e->version->added++;
         atomic_fetch_add_explicit(&e->version->tenant->events.waiting_bytes, e->bytes, memory_order_relaxed);
     }
+    atomic_fetch_add_explicit(&r->log->held_bytes, e->bytes, memory_order_relaxed);
     count(&r->events);
     atomic_store_explicit(&r->tail->committed, r->used, memory_order_release);
 }
@@ -380,7 +374,7 @@ bool decision_log_holds_up(struct worker *w, const struct tenant_entry *t) {
     if (!w->config->decision_log.wait || !w->recorder) return false;
     struct timespec step = {.tv_nsec = WAIT_STEP_NS};
     const struct decision_log *l = w->recorder->log;
-    uint64_t until = clock_ns() + WAIT_MOST_NS, need = 2 * LEAST_CHUNK_BYTES;
+    uint64_t until = clock_ns() + WAIT_MOST_NS, need = ROOM_BYTES;
     while (!tenant_fits(l, t->tenant, need) && !atomic_load_explicit(&l->stopping, memory_order_relaxed)) {
         if (w->slice_us) return true;
         if (clock_ns() > until) break;
@@ -403,13 +397,12 @@ const struct event_record *recorder_take(struct recorder *r) {
         }
         if (!next) return NULL;
         r->head = next;
-        decision_log_release(r->log, c->cap);
         free(atomic_exchange_explicit(&r->spare, c, memory_order_acq_rel));
     }
 }
 
 void event_done(struct decision_log *l, struct tenant *tenant, struct event_version *version, uint64_t bytes) {
-    (void)l;
+    decision_log_release(l, bytes);
     if (tenant) atomic_fetch_sub_explicit(&tenant->events.waiting_bytes, bytes, memory_order_relaxed);
     if (version) atomic_fetch_add_explicit(&version->done, 1, memory_order_release);
 }
@@ -418,14 +411,13 @@ struct recorder *recorder_new(struct decision_log *l) {
     struct recorder *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->log = l;
-    r->head = r->tail = malloc(sizeof(struct chunk) + LEAST_CHUNK_BYTES);
+    r->head = r->tail = malloc(sizeof(struct chunk) + FIRST_CHUNK_BYTES);
     if (!r->head || getrandom(&r->random, sizeof r->random, 0) != sizeof r->random) {
         free(r->head);
         free(r);
         return NULL;
     }
-    *r->head = (struct chunk){.cap = LEAST_CHUNK_BYTES};
-    atomic_fetch_add_explicit(&l->held_bytes, LEAST_CHUNK_BYTES, memory_order_relaxed);
+    *r->head = (struct chunk){.cap = FIRST_CHUNK_BYTES};
     pthread_mutex_lock(&l->lock);
     r->next = l->recorders;
     l->recorders = r;

@@ -161,6 +161,14 @@ void sinks_put(struct sinks *s, struct tenant *tenant, struct str line) {
     if (uploader_wanted(s->uploader)) uploader_put(s->uploader, tenant, line);
 }
 
+bool sinks_have_room(struct sinks *s) {
+    uint64_t most = atomic_load_explicit(&s->log->limit_bytes, memory_order_relaxed) / (2 * PARTS);
+    pthread_mutex_lock(&s->lock);
+    bool room = s->file.waiting.len < most && s->console.waiting.len < most;
+    pthread_mutex_unlock(&s->lock);
+    return room && uploader_has_room(s->uploader);
+}
+
 void sinks_flush(struct sinks *s) {
     pthread_mutex_lock(&s->lock);
     if (s->path && s->file.fd < 0 && clock_ns() >= s->file.again_ns) open_file(s);

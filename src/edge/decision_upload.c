@@ -270,6 +270,13 @@ bool uploader_wanted(struct uploader *u) {
     return wanted;
 }
 
+bool uploader_has_room(struct uploader *u) {
+    pthread_mutex_lock(&u->lock);
+    bool room = u->bytes < atomic_load_explicit(&u->log->limit_bytes, memory_order_relaxed) * 3 / (4 * PARTS);
+    pthread_mutex_unlock(&u->lock);
+    return room;
+}
+
 void uploader_put(struct uploader *u, struct tenant *tenant, struct str line) {
     size_t held = sizeof(struct queued) + line.len;
     pthread_mutex_lock(&u->lock);

@@ -37,6 +37,7 @@ struct candidate {
     bool allow_older; /* an operator says so: a serial below the highest one seen is no reason to
                          refuse */
     bool at_once;     /* no shadow before it serves */
+    bool quiet;       /* one of very many: what goes well is logged at level debug */
     int64_t requested_ns; /* since 1970: when the source was asked */
 };
 
@@ -65,8 +66,11 @@ void activator_failed(struct activator *a, struct str tenant, const char *from, 
                       int status, const char *why);
 /* The source was asked and says that nothing is new. */
 void activator_checked(struct activator *a, struct str tenant, const char *from);
-/* The tenant is gone from its source. */
-void activator_remove(struct activator *a, struct str tenant, const char *from);
+/* The tenant is gone from its source: with it go its versions, unless another source brought the one that answers.
+ * ERR_MEMORY, ERR_IO: it stays, and the source asks again. */
+enum err activator_remove(struct activator *a, struct str tenant, const char *from);
+/* The source knows all of its tenants now: those that it brought once and `has` does not name are gone. */
+void activator_sweep(struct activator *a, const char *from, bool (*has)(void *ctx, struct str tenant), void *ctx);
 
 /* To a kept version; empty: the one before the active one. ERR_NOT_FOUND: it is not kept. */
 void activator_rollback(struct activator *a, struct str tenant, struct str version, const char *by,

@@ -2,8 +2,9 @@
  * on a signal. in: a configuration, signals. out: served decisions. owns: everything it starts. */
 #include "edge/edge.h"
 #include "base/clock.h"
-#include "edge/activate.h"
+#include "edge/activator.h"
 #include "edge/decision_log.h"
+#include "edge/folder.h"
 #include "edge/life.h"
 #include "edge/listeners.h"
 #include "edge/loop.h"
@@ -24,15 +25,15 @@ enum {
     MAIN_READER = TENANTS_MAX_READERS - 1, /* of the tenants' table: the first thread */
     REQUIRED_MS = 60000, /* how long a node that takes over waits for required tenants */
     LOOK_MS = 50,        /* at what has no event */
-    TICK_US = 500, /* so that a slice of a millisecond ends after one and a half at most */
-    WHY_BYTES = 512
+    TICK_US = 500 /* so that a slice of a millisecond ends after one and a half at most */
 };
 
 struct edge {
     const struct edge_reload *reload;
     struct log log; /* what outlives configurations logs here */
     struct engine *engine;
-    struct watcher *watcher;
+    struct activator *activator;
+    struct folder *folder;
     struct listeners *listeners;
     struct node node;
     struct worker like;
@@ -69,10 +70,6 @@ static enum err name_node(struct node *n) {
     if (gethostname(n->host_name, sizeof n->host_name - 1)) n->host_name[0] = 0;
     n->started_ns = (int64_t)clock_of(CLOCK_REALTIME);
     return OK;
-}
-
-static struct tenant_limits limits_of(const void *ctx, struct str id, struct tenant_limits own) {
-    return edge_config_limits(ctx, id, own);
 }
 
 static enum err start_lanes(struct edge *e, const struct worker_group *group, unsigned *number) {
@@ -218,7 +215,7 @@ static enum err await_required(struct edge *e, int signals) {
             err = give_up(e, missing.err ? "required tenants are missing" : (const char *)missing.ptr);
         }
         if (!err && stopped_within(signals, LOOK_MS)) err = give_up(e, "told to stop");
-        if (!err) watcher_scan(e->watcher, NULL, NULL);
+        if (!err) folder_scan(e->folder, NULL, NULL);
         buf_clear(&missing);
     }
     buf_deinit(&missing);
@@ -233,6 +230,15 @@ static enum err open_doors(struct edge *e, int signals) {
     if (!err) err = start_loops(e);
     if (!err) life_serve(&e->life, &e->setup->config, e->servers, e->node.n_loops, &e->log);
     return err;
+}
+
+static enum err start_tenants(struct edge *e) {
+    const struct edge_config *c = &e->setup->config;
+    struct activator_options a = {.config = c, .engine = e->engine, .tenants = e->node.tenants, .log = &e->log};
+    enum err err = activator_new(&a, &e->activator);
+    e->node.activator = e->activator;
+    struct folder_options f = {.config = c, .activator = e->activator, .log = &e->log};
+    return err ? err : folder_new(&f, &e->folder);
 }
 
 static enum err start(struct edge *e, const struct edge_config *config, int signals) {
@@ -251,16 +257,14 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     if (!err) err = listeners_new(&e->life.inherited, &e->listeners);
     if (err) return err;
     const struct edge_config *c = &e->setup->config;
-    tenants_resolve(e->node.tenants, (struct limits_source){c, limits_of});
     struct decision_log_options d = {.config = c, .engine = e->engine, .node_id = e->node.id, .log = &e->log};
     if ((err = decision_log_new(&d, &e->decisions))) return err;
     e->like = (struct worker){.tenants = e->node.tenants, .config = c, .log = &e->log, .node = &e->node,
                               .decisions = e->decisions};
     e->like.arena.max_bytes = REQUEST_ARENA_BYTES;
     e->like.input.max = INPUT_BYTES;
-    struct watcher_options w = {.config = c, .engine = e->engine, .tenants = e->node.tenants, .log = &e->log};
-    if ((err = watcher_new(&w, &e->watcher))) return err;
-    watcher_scan(e->watcher, &loaded, &refused);
+    if ((err = start_tenants(e))) return err;
+    folder_scan(e->folder, &loaded, &refused);
     atomic_store(&e->node.scanned, true);
     if (!err) err = start_all_lanes(e);
     if (!err) err = open_doors(e, signals);
@@ -318,8 +322,8 @@ static uint32_t thread_count(const struct edge *e) {
 /* Everything that can fail has been made: from here on the new configuration holds. Limits first, so that no thread
  * admits a tenant whose limits are the old ones under the new rules. */
 static void apply(struct edge *e, struct setup *s, struct identifier **ids, struct listener_changes *changes) {
-    tenants_resolve(e->node.tenants, (struct limits_source){&s->config, limits_of});
-    watcher_configure(e->watcher, &s->config);
+    activator_configure(e->activator, &s->config);
+    folder_configure(e->folder, &s->config);
     decision_log_configure(e->decisions, &s->config);
     e->log.level = s->config.log.level;
     for (uint32_t i = 0; i < e->node.n_loops; i++) {
@@ -408,7 +412,8 @@ static void watch(struct edge *e, int signals) {
         uint32_t n = 1 + handover_fds(e->life.handover, fds + 1);
         if (poll(fds, n, left > 0 ? (int)left : 0) > 0 && !heed(e, signals)) break;
         if (clock_ms() < due_ms) continue;
-        watcher_scan(e->watcher, NULL, NULL);
+        folder_scan(e->folder, NULL, NULL);
+        activator_tick(e->activator);
         free_old(e);
         looked_ms = clock_ms();
     }
@@ -456,7 +461,8 @@ static void stop(struct edge *e) {
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_free(e->loops[i]);
     for (uint32_t i = 0; i < e->lanes.n; i++) lanes_free(e->lanes.items[i]);
     free(e->lanes.items);
-    if (e->watcher) watcher_free(e->watcher);
+    if (e->folder) folder_free(e->folder);
+    if (e->activator) activator_free(e->activator);
     if (e->decisions) decision_log_free(e->decisions);
     if (e->node.tenants) tenants_free(e->node.tenants);
     if (e->engine) engine_free(e->engine);

@@ -22,8 +22,11 @@ struct lane_counts {
     _Atomic uint64_t busy_ns;
 };
 
+struct activator;
+
 struct node {
     struct tenants *tenants;
+    struct activator *activator;
     struct engine *engine;
     struct metrics_names *names; /* of tenants in metrics */
     char id[37];               /* UUID of this run */

@@ -1,6 +1,7 @@
 /* What a node tells of itself: health, status of bundles, configuration, metrics.
  * in: calls. out: OPA's bodies; a tenant sees of tenants only itself. owns: nothing. */
 #include "base/clock.h"
+#include "edge/activator.h"
 #include "edge/decision_log.h"
 #include "edge/life.h"
 #include "edge/metrics.h"
@@ -132,15 +133,14 @@ static void put_labels(const struct rest_call *c, struct buf *out) {
 static void put_bundle(const struct rest_call *c, const struct tenant_entry *t, struct buf *out) {
     struct load_report r = {0};
     tenants_reported(c->w->tenants, t->tenant, &r);
-    int64_t good = r.err ? r.activated_ns : r.requested_ns;
     rest_put_string(str_of(t->tenant->id), out);
     buf_cstr(out, ":{\"name\":");
     rest_put_string(str_of(t->tenant->id), out);
     if (r.revision[0]) buf_cstr(out, ",\"active_revision\":"), rest_put_string(str_of(r.revision), out);
     buf_cstr(out, ",\"last_successful_activation\":"), put_time(r.activated_ns, out);
     if (t->policy) buf_printf(out, ",\"type\":\"snapshot\",\"size\":%llu", (unsigned long long)r.bytes);
-    buf_cstr(out, ",\"last_successful_download\":"), put_time(good, out);
-    buf_cstr(out, ",\"last_successful_request\":"), put_time(good, out);
+    buf_cstr(out, ",\"last_successful_download\":"), put_time(r.download_ns, out);
+    buf_cstr(out, ",\"last_successful_request\":"), put_time(r.success_ns, out);
     buf_cstr(out, ",\"last_request\":"), put_time(r.requested_ns, out);
     if (r.err) {
         buf_cstr(out, ",\"code\":\"bundle_error\",\"message\":"), rest_put_string(str_of(r.message), out);
@@ -253,6 +253,7 @@ enum door_outcome rest_metrics(struct rest_call *c) {
     c->r->content_type = "text/plain; version=0.0.4; charset=utf-8";
     enum err e = metrics_print(c->w->node->names, &source, c->w->config->metrics_tenants, clock_ms(), out);
     metrics_node(c->w->node, out);
+    activator_metrics(c->w->node->activator, out);
     if (c->w->decisions) decision_log_metrics(c->w->decisions, out);
     if (e || out->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
     return DOOR_ANSWERED;

@@ -7,6 +7,7 @@
  *       policy, the index over cells and the list of present ones. */
 #include "edge/tenants.h"
 #include "base/hash.h"
+#include "edge/trial.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,13 +19,14 @@ struct retired {
     struct retired *next;
     uint64_t version; /* readers that have seen this one do not see it any more */
     struct policy *policy;
+    struct trial *trial;
 };
 
 /* What a cell points to: tenants_find gives a view of `entry`. */
 struct version {
     struct retired retired;
     struct tenant_entry entry;
-    char revision[];
+    char texts[]; /* revision, version, sha256 */
 };
 
 struct cell {
@@ -156,6 +158,7 @@ static uint64_t oldest_reader(struct tenants *t) {
 
 static void retired_free(struct retired *r) {
     if (r->policy) policy_release(r->policy);
+    if (r->trial) trial_release(r->trial);
     free(r);
 }
 
@@ -280,18 +283,29 @@ static struct tenant_limits limits_of(const struct tenants *t, const struct cell
     return t->source.of ? t->source.of(t->source.ctx, str_of(c->tenant.id), own) : own;
 }
 
+static struct str put_text(char **at, struct str s) {
+    struct str copy = {*at, s.len};
+    if (s.len) memcpy(*at, s.ptr, s.len);
+    (*at)[s.len] = 0;
+    *at += s.len + 1;
+    return copy;
+}
+
 static struct version *version_new(const struct tenants *t, struct cell *c,
                                    const struct tenant_version *from) {
-    struct version *v = malloc(sizeof *v + from->revision.len + 1);
+    size_t texts = from->revision.len + from->version.len + from->sha256.len + 3;
+    struct version *v = malloc(sizeof *v + texts);
     if (!v) return NULL;
-    *v = (struct version){.retired = {.policy = from->policy}};
-    if (from->revision.len) memcpy(v->revision, from->revision.ptr, from->revision.len);
-    v->revision[from->revision.len] = 0;
+    char *at = v->texts;
+    *v = (struct version){.retired = {.policy = from->policy, .trial = from->trial}};
     v->entry = (struct tenant_entry){.tenant = &c->tenant,
                                      .policy = from->policy,
-                                     .revision = {v->revision, from->revision.len},
+                                     .trial = from->trial,
                                      .own = from->own,
                                      .limits = limits_of(t, c, from->own)};
+    v->entry.revision = put_text(&at, from->revision);
+    v->entry.version = put_text(&at, from->version);
+    v->entry.sha256 = put_text(&at, from->sha256);
     return v;
 }
 
@@ -322,10 +336,16 @@ enum err tenants_set(struct tenants *t, struct str id, const struct tenant_versi
 
 static void resolve(struct tenants *t, struct cell *c) {
     struct version *old = atomic_load(&c->version);
-    struct tenant_version same = {old->entry.policy, old->entry.revision, old->entry.own};
+    struct tenant_version same = {.policy = old->entry.policy,
+                                  .revision = old->entry.revision,
+                                  .own = old->entry.own,
+                                  .version = old->entry.version,
+                                  .sha256 = old->entry.sha256,
+                                  .trial = old->entry.trial};
     struct version *v = version_new(t, c, &same);
     if (!v) return;
-    old->retired.policy = NULL; /* its count is the new one's */
+    old->retired.policy = NULL; /* its counts are the new one's */
+    old->retired.trial = NULL;
     atomic_store(&c->version, v);
     index_lead(t, c, v);
     retire(t, &old->retired);

@@ -15,7 +15,13 @@ struct load_report {
     char message[256]; /* why, when err */
     char revision[128]; /* that serves; "" when the manifest names none */
     uint64_t bytes;    /* of the bundle that serves */
+    char version[129], sha256[65]; /* that serves: its name, and the SHA-256 of its module in hex; "": none */
+    char from[64];         /* the source that was asked last */
+    int http_status;       /* of its answer; 0: there was none, or it was OK */
+    int64_t success_ns, download_ns; /* when a source last answered, and last gave bytes */
 };
+
+struct trial; /* trial.h */
 
 /* Events of the tenant that wait in the decision log, and what became of others. */
 struct tenant_events {
@@ -37,9 +43,11 @@ struct tenant {
 struct tenant_entry {
     struct tenant *tenant;
     struct policy *policy;       /* NULL: none could be loaded yet */
+    struct trial *trial;         /* a version is tried out or watched; NULL: none, nearly always */
     struct tenant_limits limits; /* that hold */
     struct str revision;         /* may be empty */
     struct tenant_limits own;    /* the bundle's */
+    struct str version, sha256;  /* its name; of its module, in hex; end with 0 */
 };
 
 struct tenants;
@@ -58,13 +66,15 @@ void tenants_expect(const struct tenants *t, struct str id);
 /* i-th tenant, for metrics and lists; NULL past the end. Same rules as tenants_find. Counting up meets
  * each tenant once that stays as it is meanwhile. */
 const struct tenant_entry *tenants_at(const struct tenants *t, uint32_t i);
-/* Writers (any one thread at a time): makes `version` answer for id (its policy is taken over, counted;
- * revision is copied), adding the tenant when it is new; NULL removes the tenant. The replaced version is
- * released once no reader can still use it. Costs the same with 5,000 tenants as with one. */
+/* Writers (any one thread at a time: the activator sees to it): makes `version` answer for id (its policy and trial are
+ * taken over, counted; texts are copied), adding the tenant when it is new; NULL removes the tenant. The replaced
+ * version is released once no reader can still use it. Costs the same with 5,000 tenants as with one. */
 struct tenant_version {
     struct policy *policy;
     struct str revision;
     struct tenant_limits own;
+    struct str version, sha256;
+    struct trial *trial;
 };
 MUST_USE enum err tenants_set(struct tenants *t, struct str id, const struct tenant_version *version);
 /* How a tenant's limits follow from its bundle's: asked at each change, and for all tenants by

@@ -8,6 +8,7 @@
 #include "edge/life.h"
 #include "edge/listeners.h"
 #include "edge/loop.h"
+#include "edge/store.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -232,10 +233,23 @@ static enum err open_doors(struct edge *e, int signals) {
     return err;
 }
 
+static enum err open_store(struct edge *e) {
+    const struct edge_config *c = &e->setup->config;
+    struct store_options o = {.directory = c->store_directory, .keep = c->store_keep, .log = &e->log};
+    char why[WHY_BYTES] = "";
+    enum err err = c->store_directory ? store_open(&o, &e->node.store, why, sizeof why) : OK;
+    if (!err) return OK;
+    log_line(&e->log, LOG_ERROR, "cannot start", "reason", why, "store", c->store_directory, NULL);
+    e->said_why = true;
+    return err;
+}
+
 static enum err start_tenants(struct edge *e) {
     const struct edge_config *c = &e->setup->config;
-    struct activator_options a = {.config = c, .engine = e->engine, .tenants = e->node.tenants, .log = &e->log};
-    enum err err = activator_new(&a, &e->activator);
+    enum err err = open_store(e);
+    struct activator_options a = {.config = c, .engine = e->engine, .tenants = e->node.tenants, .store = e->node.store,
+                                  .log = &e->log};
+    if (!err) err = activator_new(&a, &e->activator);
     e->node.activator = e->activator;
     struct folder_options f = {.config = c, .activator = e->activator, .log = &e->log};
     return err ? err : folder_new(&f, &e->folder);
@@ -463,6 +477,7 @@ static void stop(struct edge *e) {
     free(e->lanes.items);
     if (e->folder) folder_free(e->folder);
     if (e->activator) activator_free(e->activator);
+    store_close(e->node.store);
     if (e->decisions) decision_log_free(e->decisions);
     if (e->node.tenants) tenants_free(e->node.tenants);
     if (e->engine) engine_free(e->engine);

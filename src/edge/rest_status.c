@@ -6,6 +6,7 @@
 #include "edge/life.h"
 #include "edge/metrics.h"
 #include "edge/rest.h"
+#include "edge/store.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -254,6 +255,7 @@ enum door_outcome rest_metrics(struct rest_call *c) {
     enum err e = metrics_print(c->w->node->names, &source, c->w->config->metrics_tenants, clock_ms(), out);
     metrics_node(c->w->node, out);
     activator_metrics(c->w->node->activator, out);
+    if (c->w->node->store) store_metrics(c->w->node->store, out);
     if (c->w->decisions) decision_log_metrics(c->w->decisions, out);
     if (e || out->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
     return DOOR_ANSWERED;

@@ -20,6 +20,7 @@ static const struct command {
     {"parse", cmd_parse, "Print the syntax tree of a policy"},
     {"replay", cmd_replay, "Evaluate the decisions of a log again"},
     {"test", cmd_test, "Run policy tests"},
+    {"top", cmd_top, "Show live what an edge node's tenants do"},
     {"version", cmd_version, "Print versions"},
 };
 

@@ -160,7 +160,9 @@ static bool set_options(struct fetcher *f, const struct fetch_request *q, CURLU 
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     if (ca) SET(CURLOPT_CAINFO, ca);
-    if (loopback) SET(CURLOPT_PROXY, "");
+    if (loopback || q->unix_socket) SET(CURLOPT_PROXY, "");
+    if (q->unix_socket && q->unix_socket[0] == '@') SET(CURLOPT_ABSTRACT_UNIX_SOCKET, q->unix_socket + 1);
+    else if (q->unix_socket) SET(CURLOPT_UNIX_SOCKET_PATH, q->unix_socket);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(q->connect_timeout_ms ? q->connect_timeout_ms : CONNECT_MS));
     SET(CURLOPT_TIMEOUT_MS, (long)(q->timeout_ms ? q->timeout_ms : TOTAL_MS));
     SET(CURLOPT_USERAGENT, "regent/" REGENT_VERSION);

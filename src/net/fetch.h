@@ -27,6 +27,7 @@ struct fetch_request {
     uint32_t connect_timeout_ms, timeout_ms; /* 0: 5 s, 10 s; the second for all of it */
     uint32_t max_redirects;                  /* 0: a redirect is a reply like others */
     bool allow_plain;
+    const char *unix_socket; /* path, or @NAME, to which the request goes whatever the URL's host; NULL: none */
     const char *ca_file; /* PEM; NULL: $SSL_CERT_FILE, or the system's */
     const _Atomic bool *cancel; /* looked at about once a second; NULL: none */
 };

@@ -101,7 +101,7 @@ log: {{format: json}}
 
     def ask(self, tenant):
         status = http(self.port, "POST", "/v1/data/p/allow", '{"input": {"user": "ann"}}', {"x-tenant-id": tenant})[0]
-        if status:
+        if status not in (0, 503):  # refused for overload: the node's count, and no tenant's
             self.asked[tenant] = self.asked.get(tenant, 0) + 1
 
     def metrics(self):

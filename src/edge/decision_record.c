@@ -74,7 +74,8 @@ static void put_texts(const struct tenant_entry *t, struct buf *out, size_t *n_b
     buf_cstr(out, "\"custom\":{\"tenant_id\":");
     json_print_string(id, out);
     buf_cstr(out, ",\"version\":");
-    json_print_string(t->revision, out);
+    json_print_string(t->version, out);
+    if (t->sha256.len) buf_cstr(out, ",\"module_sha256\":"), json_print_string(t->sha256, out);
     buf_cstr(out, ",\"door\":\"");
 }
 

@@ -2,16 +2,19 @@
 """Decision logs: each event beside the one of a real OPA, every door, masks, limits, files and log services that fail.
 
 in: BUILD, OPA; part names as arguments. out: TAP. owns: the nodes, OPA and log services it starts."""
+import hashlib
 import json
 import os
 import re
 import resource
+import subprocess
 import sys
+import tarfile
 import time
 import traceback
 import urllib.parse
 
-from edge_lib import OPA, TMP, Check, check, check_request, equal, finish, free_port, http, start, wait_for
+from edge_lib import OPA, REGENT, TMP, Check, check, check_request, equal, finish, free_port, http, start, wait_for
 from log_lib import ENTRYPOINTS, POLICY, Node, Service
 
 SECRET = "s3cr3t-of-the-test"
@@ -170,6 +173,14 @@ def doors():
     strip = [{k: v for k, v in e.items() if k not in ("level", "msg", "type")} for e in console]
     equal("the console has the same", sorted(map(json.dumps, strip)), sorted(json.dumps(e) for e in map(json.loads, node.lines())))
     equal("the node ends", node.stop(), 0)
+    with tarfile.open(f"{node.folder}/tenants/acme/bundle.tar.gz") as t:
+        sha = hashlib.sha256(t.extractfile("/policy.wasm").read()).hexdigest()
+    equal("events name the module that decided", {e["custom"].get("module_sha256") for e in node.events(11) if e["custom"]["tenant_id"] == "acme"
+                                                  and e["custom"]["door"] == "rest"}, {sha})
+    done = subprocess.run([REGENT, "replay", node.file, "--directory", node.folder, "-f", "json"], capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    equal("replay gets the same answers", (done.returncode, said["same"], said["skipped"]),
+          (0, 7, {"masked": 1, "refused by a limit or fault": 3}))
 
 
 # ---- masks that fail ----

@@ -1,6 +1,7 @@
 /* Fuzzes the REST door: any method, target, headers that matter and body give a well-formed reply. Behind the door stands a
  * policy that echoes its input. in: libFuzzer's bytes: a byte of choices, a line with method and target, the body. out:
  * crashes only. owns: a worker an input. Build: tests/fuzz/run.sh. */
+#include "edge/activator.h"
 #include "edge/decision_log.h"
 #include "edge/document.h"
 #include "edge/gzip.h"
@@ -36,7 +37,14 @@ void tenants_reported(struct tenants *t, const struct tenant *of, struct load_re
     (void)t, (void)of;
     *out = (struct load_report){.requested_ns = 1700000000120000000, .err = ERR_SYNTAX, .message = "\"<"};
 }
-void metrics_print(const struct metrics_source *source, struct buf *out) { (void)source, buf_cstr(out, "x 1\n"); }
+enum err metrics_print(struct metrics_names *n, const struct metrics_source *source, uint32_t most, int64_t now_ms,
+                       struct buf *out) {
+    (void)n, (void)source, (void)most, (void)now_ms, buf_cstr(out, "x 1\n");
+    return out->err;
+}
+struct policy_stats policy_stats(const struct policy *p) { return (struct policy_stats){.load_us = p != NULL}; }
+void activator_metrics(struct activator *a, struct buf *out) { (void)a, (void)out; }
+void metrics_process(int64_t started_ns, struct buf *out) { (void)started_ns, (void)out; }
 void metrics_node(const struct node *node, struct buf *out) { (void)node, (void)out; }
 bool node_ready(const struct node *n, const struct edge_config *c, struct buf *missing) {
     (void)n, (void)c, (void)missing;

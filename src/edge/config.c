@@ -108,6 +108,8 @@ static struct json *variable_value(struct config_reader *r, const struct config_
     case KEY_URL:
     case KEY_LEVEL:
     case KEY_FORMAT:
+    case KEY_SERVER:
+    case KEY_FORM:
     case KEY_FULL: return yaml_string(r->a, text, source);
     case KEY_SWITCH:
     case KEY_COUNT:
@@ -129,6 +131,8 @@ static struct json *variable_value(struct config_reader *r, const struct config_
     case KEY_GROUPS:
     case KEY_HEADERS:
     case KEY_EVENTS:
+    case KEY_HOST_NAMES:
+    case KEY_SOURCES:
     case KEY_OVERRIDES: return text_read(r, text, source, &v) ? NULL : v;
     }
     return NULL;

@@ -81,6 +81,28 @@ struct worker_group {
     struct loc loc;
 };
 
+enum source_kind { SOURCE_HTTP, SOURCE_OPA, SOURCE_S3, SOURCE_CONTROL };
+/* Where policies are fetched (sources.h). */
+struct edge_source {
+    struct str name;
+    enum source_kind kind;
+    const char *url; /* of the kind that it is: http.base, opa.url, s3.endpoint, control.url; no slash at its end */
+    const char *http_base, *opa_url, *s3_endpoint, *control_url;
+    bool modules;          /* http: policy.wasm and its companions instead of bundle.tar.gz */
+    struct str path;       /* opa: below url, with {tenant} */
+    uint64_t long_poll_us; /* opa, control: 0: polls */
+    struct str bucket, prefix, region; /* s3; prefix without slash at its start, with one at its end, or empty */
+    bool path_style;
+    const char *credentials_file; /* s3; NULL: environment, ~/.aws/credentials */
+    const char *token_file, *ca_file, *certificate, *key;
+    bool allow_plain, discover, on_demand, allow_older;
+    struct name_list tenants, redirects; /* tenants empty: any that are discovered or asked for */
+    uint64_t poll_us, timeout_us, wait_us, negative_us;
+    uint64_t max_bytes;
+    struct verify_rules verify; /* its keys are setup's */
+    struct loc loc;
+};
+
 struct tenant_override {
     struct str pattern; /* as in struct name_list */
     struct tenant_limits limits; /* 0: not changed; LIMIT_NONE: lifted */
@@ -165,6 +187,10 @@ struct edge_config {
         struct edge_listener *items;
         uint32_t n, cap;
     } listeners;
+    struct {
+        struct edge_source *items;
+        uint32_t n, cap;
+    } sources; /* in order: a tenant belongs to the first that lists it */
     /* doors */
     struct str authz_path;        /* decision of ext_authz and HTTP authz; empty: the first entrypoint */
     bool authz_dry_run;           /* decide and log, answer OK */

@@ -216,8 +216,11 @@ static void check_directory(struct config_reader *r, const struct json *tree) {
     struct loc loc = place_of(tree, "tenants", "directory");
     if (r->c->directory)
         config_folder_check(r, r->c->directory, loc);
-    else if (!json_get_c(tenants, "directory") && (!tenants || tenants->kind == JSON_OBJECT))
-        config_problem(r, loc, "`tenants.directory` is missing: the folder that holds tenants/ID/bundle.tar.gz");
+    else if (!json_get_c(tenants, "directory") && (!tenants || tenants->kind == JSON_OBJECT) &&
+             !json_get_c(tree, "sources"))
+        config_problem(r, loc,
+                       "`tenants.directory` is missing, the folder that holds tenants/ID/bundle.tar.gz; or say in "
+                       "`sources` where policies are fetched");
 }
 
 static void check_decision_log(struct config_reader *r, const struct json *tree) {

@@ -33,7 +33,11 @@ enum config_kind {
     KEY_HEADERS,    /* struct name_list: headers' names, put into lower case */
     KEY_SHARE,      /* uint32_t: millionths */
     KEY_FULL,       /* bool: wait */
-    KEY_EVENTS      /* edge_config.decision_log.tenants */
+    KEY_EVENTS,     /* edge_config.decision_log.tenants */
+    KEY_SERVER,     /* const char *: http:// or https://, whose host config_sources.c looks at */
+    KEY_HOST_NAMES, /* struct name_list: hosts, with one `*` at their start or end */
+    KEY_FORM,       /* bool: bundle, module */
+    KEY_SOURCES     /* edge_config.sources */
 };
 
 struct config_key {
@@ -82,6 +86,11 @@ void config_wants(struct config_reader *r, const struct config_key *k, const str
 void config_rules_read(struct config_reader *r, const struct json *v);
 void config_listeners_read(struct config_reader *r, const struct json *v);
 void config_groups_read(struct config_reader *r, const struct json *v);
+void config_sources_read(struct config_reader *r, const struct json *v);
+/* "http": the section of a kind of source. */
+const char *config_source_word(enum source_kind kind);
+/* Is the host of this http(s) URL this machine? */
+bool config_url_is_local(struct str url);
 void config_overrides_read(struct config_reader *r, const struct json *v);
 void config_events_read(struct config_reader *r, const struct json *v);
 void config_limits_read(struct config_reader *r, const char *path, const struct json *v, struct tenant_limits *out);

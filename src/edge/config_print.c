@@ -139,6 +139,22 @@ static struct json *events_json(struct arena *a, const struct edge_config *c) {
     return c->decision_log.tenants.n ? map : NULL;
 }
 
+/* Each with the section of its own kind only. */
+static struct json *sources_json(struct arena *a, const struct edge_config *c) {
+    struct json *list = json_array(a);
+    for (uint32_t i = 0; i < c->sources.n; i++) {
+        const struct edge_source *s = &c->sources.items[i];
+        struct json *all = section_json(a, "sources[].", s), *item = json_object(a);
+        for (uint32_t k = 0; all && item && k < all->n; k++) {
+            bool of_kind = all->items[k]->kind != JSON_OBJECT || str_is(all->keys[k], config_source_word(s->kind)) ||
+                           str_is(all->keys[k], "signature");
+            if (of_kind) json_append(a, item, all->keys[k], all->items[k]);
+        }
+        json_push(a, list, item);
+    }
+    return c->sources.n ? list : NULL;
+}
+
 static struct json *string_json(struct arena *a, struct str s) { return s.len ? json_string(a, s) : NULL; }
 
 /* A URL without what may be a secret in its query. */
@@ -182,6 +198,10 @@ static struct json *value_json(struct arena *a, const struct config_key *k, cons
     case KEY_SHARE: return share_json(a, *(const uint32_t *)field);
     case KEY_FULL: return json_string(a, str_of(*(const bool *)field ? "wait" : "drop"));
     case KEY_EVENTS: return events_json(a, owner);
+    case KEY_SERVER: return url_json(a, *(const char *const *)field);
+    case KEY_HOST_NAMES: return names_json(a, field);
+    case KEY_FORM: return json_string(a, *(const bool *)field ? STR("module") : STR("bundle"));
+    case KEY_SOURCES: return sources_json(a, owner);
     }
     return NULL;
 }

@@ -104,6 +104,30 @@ static bool is_loopback(struct str authority) {
     return strcmp(host, "localhost") == 0 || (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
+static struct str authority_of(struct str url) {
+    struct str rest = str_from(url, str_starts(url, STR("https://")) ? 8 : 7);
+    size_t n = 0;
+    while (n < rest.len && !strchr("/?#", rest.ptr[n])) n++;
+    return str_head(rest, n);
+}
+
+bool config_url_is_local(struct str url) { return is_loopback(authority_of(url)); }
+
+static void set_server(struct config_reader *r, const struct config_key *k, const struct json *v, const char **out) {
+    struct str s;
+    if (!text_of(r, k, v, &s)) return;
+    bool known = str_starts(s, STR("https://")) || str_starts(s, STR("http://"));
+    struct str authority = known ? authority_of(s) : STR("");
+    if (memchr(authority.ptr, '@', authority.len)) {
+        config_problem(r, yaml_place(v), "`%s` holds a user or password: secrets come from files", name_of(k));
+    } else if (!authority.len || memchr(s.ptr, '#', s.len) || memchr(s.ptr, '?', s.len) || memchr(s.ptr, ' ', s.len)) {
+        config_wants(r, k, v, "an https:// URL without query");
+    } else {
+        while (s.ptr[s.len - 1] == '/') s.len--;
+        *out = arena_strndup(r->a, s.ptr, s.len);
+    }
+}
+
 static void set_url(struct config_reader *r, const struct config_key *k, const struct json *v, const char **out) {
     struct str s;
     if (!text_of(r, k, v, &s)) return;
@@ -223,6 +247,12 @@ static void set_format(struct config_reader *r, const struct json *v, int *out) 
     if (i < 3) *out = i == 0 || (i == 2 && !isatty(2));
 }
 
+static void set_form(struct config_reader *r, const struct json *v, bool *out) {
+    static const char *const words[] = {"bundle", "module"};
+    uint32_t i = word_of(r, "form", v, words, 2);
+    if (i < 2) *out = i == 1;
+}
+
 /* ---- Lists and maps ---- */
 static bool is_list(struct config_reader *r, const struct config_key *k, const struct json *v, const char *what) {
     if (v->kind == JSON_ARRAY) return true;
@@ -324,6 +354,20 @@ static void set_required(struct config_reader *r, const struct config_key *k, co
         config_wants(r, k, v, "`all`, or a list of names such as [acme, \"gold-*\"]");
     else if (v->kind != JSON_ARRAY || v->n)
         set_names(r, k, v, out);
+}
+
+static void set_host_names(struct config_reader *r, const struct config_key *k, const struct json *v,
+                           struct name_list *out) {
+    if (!is_list(r, k, v, "a list of hosts, such as [cdn.example.com]")) return;
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct json *item = v->items[i];
+        struct str s = item->text;
+        bool text = item->kind == JSON_STRING && s.len && printable(s);
+        if (!text || s.len == 1 || memchr(s.ptr, '/', s.len) || (s.len > 2 && memchr(s.ptr + 1, '*', s.len - 2)))
+            config_wants(r, k, item, "hosts such as cdn.example.com or \"*.example.com\"");
+        else
+            ARENA_PUSH(r->a, out, config_lower(r, s));
+    }
 }
 
 struct str config_lower(struct config_reader *r, struct str s) {
@@ -462,6 +506,10 @@ void config_set(struct config_reader *r, const struct config_key *k, const struc
     case KEY_SHARE: set_share(r, k, v, field); break;
     case KEY_FULL: set_full(r, v, field); break;
     case KEY_EVENTS: config_events_read(r, v); break;
+    case KEY_SERVER: set_server(r, k, v, field); break;
+    case KEY_HOST_NAMES: set_host_names(r, k, v, field); break;
+    case KEY_FORM: set_form(r, v, field); break;
+    case KEY_SOURCES: config_sources_read(r, v); break;
     }
 }
 

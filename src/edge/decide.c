@@ -206,6 +206,7 @@ static void evaluate(struct worker *w, const struct tenant_entry *t, const struc
 void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held) {
     w->charged = charged;
     w->admitted = 0;
+    w->missed = false;
     w->held = held;
 }
 
@@ -334,6 +335,11 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     d->above_entrypoint = false;
     d->result.message[0] = 0;
     const struct tenant_entry *t = tenants_find(w->tenants, ask->tenant);
+    if (!t && w->may_wait) {
+        w->missed = true;
+        d->kind = DECISION_LATER;
+        return;
+    }
     if (t && t->policy) policy_fetch_all(t->policy);
     decision_id(w, d->id);
     if (t && t->policy) answer(w, t, ask, d);

@@ -34,6 +34,7 @@ struct worker {
     /* The request under way: */
     uint32_t charged;          /* so many of its decisions were admitted before it was put off */
     uint32_t admitted;         /* decisions admitted by now */
+    bool may_wait, missed;     /* a tenant that is not there may come when it is waited for; that happened */
     struct tenant_quota *held; /* counts it as under way until it is answered; NULL: each decision by itself */
     uint64_t random[2];     /* state of decision ids */
     uint64_t log_second, logged; /* bound on warnings a second */

@@ -9,6 +9,7 @@
 #include "edge/listeners.h"
 #include "edge/loop.h"
 #include "edge/store.h"
+#include "edge/sources.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ enum {
     LANE_INSTANCES = 64,
     MAIN_READER = TENANTS_MAX_READERS - 1, /* of the tenants' table: the first thread */
     REQUIRED_MS = 60000, /* how long a node that takes over waits for required tenants */
+    FIRST_ROUND_MS = 60000, /* how long sources may take before the node serves without what they lack */
     LOOK_MS = 50,        /* at what has no event */
     TICK_US = 500 /* so that a slice of a millisecond ends after one and a half at most */
 };
@@ -35,6 +37,7 @@ struct edge {
     struct engine *engine;
     struct activator *activator;
     struct folder *folder;
+    struct sources *sources;
     struct listeners *listeners;
     struct node node;
     struct worker like;
@@ -255,6 +258,27 @@ static enum err start_tenants(struct edge *e) {
     return err ? err : folder_new(&f, &e->folder);
 }
 
+/* Loads what sources have; what takes too long goes on in the background. */
+static enum err start_sources(struct edge *e, int signals, uint32_t *loaded, uint32_t *refused) {
+    char why[WHY_BYTES] = "";
+    struct pollfd fd = {.fd = signals, .events = POLLIN};
+    struct sources_options o = {.config = &e->setup->config, .activator = e->activator, .tenants = e->node.tenants,
+                                .log = &e->log, .node_id = e->node.id, .host_name = e->node.host_name};
+    enum err err = sources_new(&o, &e->sources, why, sizeof why);
+    e->node.sources = e->sources;
+    if (err && why[0]) {
+        log_line(&e->log, LOG_ERROR, "cannot start", "reason", why, NULL);
+        e->said_why = true;
+    }
+    uint32_t good = 0, bad = 0;
+    int64_t end = clock_ms() + (*loaded ? 0 : FIRST_ROUND_MS); /* with versions from before it can serve at once */
+    while (!err && !sources_first_round(e->sources, LOOK_MS, &good, &bad) && clock_ms() < end && poll(&fd, 1, 0) <= 0) {
+    }
+    *loaded += good;
+    *refused += bad;
+    return err;
+}
+
 static enum err start(struct edge *e, const struct edge_config *config, int signals) {
     uint32_t loaded = 0, refused = 0;
     char why[WHY_BYTES] = "";
@@ -279,6 +303,7 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     e->like.input.max = INPUT_BYTES;
     if ((err = start_tenants(e))) return err;
     folder_scan(e->folder, &loaded, &refused);
+    err = start_sources(e, signals, &loaded, &refused);
     atomic_store(&e->node.scanned, true);
     if (!err) err = start_all_lanes(e);
     if (!err) err = open_doors(e, signals);
@@ -371,6 +396,16 @@ static enum err prepare(struct edge *e, struct setup *s, struct listener_changes
     return listeners_plan(e->listeners, &s->config, !s->config.share_ports, changes, why, why_bytes);
 }
 
+/* The last that can fail: sources take the new configuration up, or go on with the one before. */
+static enum err change_sources(struct edge *e, struct setup *s, struct identifier **ids, uint32_t n, char *why,
+                               size_t why_bytes) {
+    enum err err = make_identifiers(s, ids, n);
+    if (err) return err;
+    err = sources_configure(e->sources, &s->config, why, why_bytes);
+    for (uint32_t i = 0; err && i < n; i++) identifier_free(ids[i]);
+    return err;
+}
+
 static void reload(struct edge *e) {
     struct setup *s = NULL;
     struct listener_changes changes = {0};
@@ -384,7 +419,7 @@ static void reload(struct edge *e) {
     }
     enum err err = ids ? setup_begin(&s) : ERR_MEMORY;
     if (!err) err = prepare(e, s, &changes, why, sizeof why);
-    if (!err && (err = make_identifiers(s, ids, n))) listeners_settle(e->listeners, &changes, false);
+    if (!err && (err = change_sources(e, s, ids, n, why, sizeof why))) listeners_settle(e->listeners, &changes, false);
     if (err) {
         if (why[0] || !s) refuse_reload(e, why[0] ? why : err_meaning(err));
         if (s) setup_free(s);
@@ -469,12 +504,14 @@ static int block_signals(void) {
 static void stop(struct edge *e) {
     /* What was not taken over altogether is still the other node's. */
     for (uint32_t i = 0; i < e->node.n_loops && e->life.channel >= 0; i++) server_leave_paths(e->servers[i]);
+    sources_stop(e->sources); /* no request waits for a tenant any more */
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_stop(e->loops[i]);
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_join(e->loops[i]);
     for (uint32_t i = 0; i < e->lanes.n; i++) lanes_stop(e->lanes.items[i]);
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_free(e->loops[i]);
     for (uint32_t i = 0; i < e->lanes.n; i++) lanes_free(e->lanes.items[i]);
     free(e->lanes.items);
+    sources_free(e->sources);
     if (e->folder) folder_free(e->folder);
     if (e->activator) activator_free(e->activator);
     store_close(e->node.store);

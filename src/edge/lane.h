@@ -17,6 +17,7 @@ struct job {
     uint32_t charged;      /* worker_begin's */
     struct tenant_quota *held;
     enum err refused;          /* answered without being asked */
+    bool waited;               /* for its tenant to be loaded: it does not wait again */
     struct kept_reply *answer; /* what a lane found */
     struct server_task back;   /* run is set by the loop */
 };

@@ -5,6 +5,7 @@
 #include "edge/decision_log.h"
 #include "edge/metrics.h"
 #include "edge/priority.h"
+#include "edge/sources.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -131,6 +132,65 @@ static struct job *put_off(struct loop *l, const struct door *door, const struct
 /* What a scrape prints grows with the tenants, and it waits for other scrapes and files: not on a loop. */
 static bool is_long_page(const struct http_request *q) { return q->path.len == 8 && str_is(q->path, "/metrics"); }
 
+/* ---- waiting for a tenant ---- */
+
+static void serve_job(struct loop *l, struct job *job);
+
+/* It is there, or nobody has it: on its loop's thread. */
+static void waited_for(void *ctx) {
+    struct job_of *j = ctx;
+    j->job.back.run = come_back;
+    j->job.waited = true;
+    serve_job(j->loop, &j->job);
+}
+
+static void wake(void *ctx) {
+    struct job_of *j = ctx;
+    server_post(j->loop->server, &j->job.back);
+}
+
+/* true: the job has to wait until its tenant is loaded. */
+static bool wait_for_tenant(struct loop *l, struct job *job, struct str id, enum sources_answer *answer) {
+    struct job_of *j = (struct job_of *)job;
+    job->back.run = waited_for;
+    *answer = sources_want(l->node->sources, id, wake, j);
+    if (*answer == SOURCES_LOADING) return true;
+    job->back.run = come_back;
+    job->waited = true;
+    return false;
+}
+
+/* The request names a tenant that the table does not hold; a source may have it. Ids that are known to be unknown are
+ * answered at once. */
+static enum http_outcome answer_when_loaded(struct loop *l, const struct door *door, const struct http_request *q,
+                                            struct http_reply *r) {
+    struct worker *w = &l->worker;
+    struct str id = door->tenant(w, q);
+    enum sources_answer answer = id.ptr ? sources_want(l->node->sources, id, NULL, NULL) : SOURCES_UNKNOWN;
+    struct job *job = answer == SOURCES_LOADING ? put_off(l, door, q, NULL, r) : NULL;
+    if (answer == SOURCES_LOADING && !job) return HTTP_REPLIED;
+    if (job && wait_for_tenant(l, job, id, &answer)) return HTTP_DEFERRED;
+    if (job) {
+        job->refused = answer == SOURCES_BUSY ? ERR_OVERLOAD : OK;
+        if (answer == SOURCES_UNKNOWN) job->back.run = waited_for;
+        server_post(l->server, &job->back); /* not from within the handler */
+        return HTTP_DEFERRED;
+    }
+    buf_clear(r->body);
+    http_reply_init(r, r->body);
+    if (answer == SOURCES_BUSY) {
+        refuse(l, door, q, ERR_OVERLOAD, r);
+        return HTTP_REPLIED;
+    }
+    worker_begin(w, 0, NULL);
+    w->may_wait = false;
+    enum door_outcome outcome = door->handle(w, q, r);
+    decision_log_end(w);
+    if (outcome == DOOR_ANSWERED) return HTTP_REPLIED;
+    if ((job = put_off(l, door, q, NULL, r))) to_lanes(l, job);
+    return job ? HTTP_DEFERRED : HTTP_REPLIED;
+}
+
 /* The decision took longer than a slice, or will: a lane makes it. */
 static enum http_outcome answer_later(struct loop *l, const struct door *door, const struct http_request *q,
                                       struct tenant *tenant, struct http_reply *r) {
@@ -138,8 +198,13 @@ static enum http_outcome answer_later(struct loop *l, const struct door *door, c
     struct tenant_quota *held = w->held;
     uint32_t charged = w->admitted;
     w->held = NULL;
+    if (!tenant && !w->missed) tenant = tenant_of(l, door, q);
+    if (w->missed || (!tenant && !held && w->may_wait)) {
+        give_back(held);
+        return answer_when_loaded(l, door, q, r);
+    }
     count(&l->counts->overruns);
-    struct job *job = put_off(l, door, q, tenant ? tenant : tenant_of(l, door, q), r);
+    struct job *job = put_off(l, door, q, tenant, r);
     if (!job) {
         give_back(held);
         return HTTP_REPLIED;
@@ -153,6 +218,7 @@ static enum http_outcome answer_later(struct loop *l, const struct door *door, c
 static enum http_outcome answer(struct loop *l, const struct door *door, const struct http_request *q,
                                 struct tenant *tenant, struct http_reply *r) {
     worker_begin(&l->worker, 0, NULL);
+    l->worker.may_wait = sources_on_demand(l->node->sources);
     enum door_outcome outcome = door->handle(&l->worker, q, r);
     decision_log_end(&l->worker);
     if (outcome == DOOR_ANSWERED) return HTTP_REPLIED;
@@ -218,11 +284,12 @@ static void send_reply(struct loop *l) {
 /* Answers a job of the queue; how long that took goes to its tenant's account. */
 static void serve_job(struct loop *l, struct job *job) {
     struct worker *w = &l->worker;
-    bool http2 = http_pending_request(job->pending)->http2;
+    bool send = !http_pending_request(job->pending)->http2 && !job->waited; /* those come back as tasks */
     struct http_reply reply;
     buf_clear(&l->body);
     http_reply_init(&reply, &l->body);
     worker_begin(w, 0, NULL);
+    w->may_wait = !job->waited && sources_on_demand(l->node->sources);
     enum door_outcome outcome = DOOR_ANSWERED;
     if (!http_pending_gone(job->pending)) outcome = job->door->handle(w, http_pending_request(job->pending), &reply);
     decision_log_end(w);
@@ -231,7 +298,16 @@ static void serve_job(struct loop *l, struct job *job) {
     w->held = NULL;
     if (outcome == DOOR_ANSWERED) {
         finish(job, &reply);
-        if (!http2) send_reply(l);
+        if (send) send_reply(l);
+        return;
+    }
+    enum sources_answer answer = SOURCES_UNKNOWN;
+    if (w->missed) {
+        struct str id = job->door->tenant(w, http_pending_request(job->pending));
+        if (id.ptr && wait_for_tenant(l, job, id, &answer)) return;
+        job->waited = true;
+        if (answer == SOURCES_BUSY) finish_refused(l, job, ERR_OVERLOAD);
+        else serve_job(l, job); /* once more: it does not wait again */
         return;
     }
     count(&l->counts->overruns);

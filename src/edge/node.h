@@ -24,11 +24,13 @@ struct lane_counts {
 
 struct activator;
 struct store;
+struct sources;
 
 struct node {
     struct tenants *tenants;
     struct activator *activator;
     struct store *store; /* NULL: no versions are kept on disk */
+    struct sources *sources;
     struct engine *engine;
     struct metrics_names *names; /* of tenants in metrics */
     char id[37];               /* UUID of this run */

@@ -7,6 +7,7 @@
 #include "edge/metrics.h"
 #include "edge/rest.h"
 #include "edge/store.h"
+#include "edge/sources.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -256,6 +257,7 @@ enum door_outcome rest_metrics(struct rest_call *c) {
     metrics_node(c->w->node, out);
     activator_metrics(c->w->node->activator, out);
     if (c->w->node->store) store_metrics(c->w->node->store, out);
+    sources_metrics(c->w->node->sources, out);
     if (c->w->decisions) decision_log_metrics(c->w->decisions, out);
     if (e || out->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
     return DOOR_ANSWERED;

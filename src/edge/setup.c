@@ -16,6 +16,8 @@ enum err setup_begin(struct setup **out) {
 
 enum err setup_complete(struct setup *s, char *why, size_t why_bytes) {
     enum err e = verify_keys_load(&s->config.verify, why, why_bytes);
+    for (uint32_t i = 0; !e && i < s->config.sources.n; i++)
+        e = verify_keys_load(&s->config.sources.items[i].verify, why, why_bytes);
     return e ? e : key_sets_new(&s->config, &s->keys, why, why_bytes);
 }
 
@@ -35,6 +37,7 @@ enum err setup_new(const struct edge_config *config, struct setup **out, char *w
 void setup_free(struct setup *s) {
     if (s->keys) key_sets_free(s->keys);
     verify_keys_free(&s->config.verify);
+    for (uint32_t i = 0; i < s->config.sources.n; i++) verify_keys_free(&s->config.sources.items[i].verify);
     arena_deinit(&s->arena);
     free(s);
 }

@@ -9,19 +9,21 @@ struct sources;
 struct sources_options {
     const struct edge_config *config; /* its list of sources; in use until sources_configure */
     struct activator *activator;
+    struct tenants *tenants;          /* what the control plane is told about; NULL: nothing */
     const struct log *log;
-    const char *node_id;
+    const char *node_id, *host_name;
 };
 MUST_USE enum err sources_new(const struct sources_options *options, struct sources **out,
                               char *why, size_t why_bytes);
-void sources_free(struct sources *s);
+/* No request waits for a tenant any more, and no call of sources_load_now; then loops can end. */
+void sources_stop(struct sources *s);
+void sources_free(struct sources *s); /* nobody asks any more */
 MUST_USE enum err sources_configure(struct sources *s, const struct edge_config *config, char *why,
                                     size_t why_bytes);
-/* First round over all tenants that are listed or discovered: returns when each was loaded or
- * failed once, or after the timeout; goes on in the background. Progress is logged. */
-void sources_first_round(struct sources *s, uint32_t timeout_ms, uint32_t *loaded,
+/* First round over all tenants that are listed or discovered: true when each was loaded or failed
+ * once, false after the timeout; it goes on in the background. Progress is logged. */
+bool sources_first_round(struct sources *s, uint32_t timeout_ms, uint32_t *loaded,
                          uint32_t *failed);
-void sources_start(struct sources *s); /* from here on in the background */
 
 /* Loads a tenant's version now (empty: whatever the source has), waiting for it. out->err: OK;
  * ERR_NOT_FOUND: no source knows the tenant; ERR_UNDEFINED: the version is not there yet, and is
@@ -33,9 +35,13 @@ void sources_load_now(struct sources *s, struct str tenant, struct str version, 
 enum sources_answer {
     SOURCES_UNKNOWN, /* no source loads on first use, or it is known that none has it: answer as for
                         unknown tenants */
+    SOURCES_BUSY,    /* too many ask: answer as an overloaded node does */
     SOURCES_LOADING  /* `done` is called once, from any thread, when it is there or is known not to
                         be */
 };
+/* Does any source load on first use? s may be NULL. */
+bool sources_on_demand(const struct sources *s);
+/* With `done` NULL it only says what it would answer. */
 enum sources_answer sources_want(struct sources *s, struct str tenant, void (*done)(void *ctx),
                                  void *ctx);
 void sources_metrics(struct sources *s, struct buf *out); /* Prometheus families of fetches */

@@ -111,7 +111,8 @@ def documents():
 def with_files(text):
     """The text with files that are there instead of those of /etc."""
     for name, file in (("tls.crt", "a.crt"), ("tls.key", "a.key"), ("clients.crt", "a.crt"), ("jwks.json", "a.crt"),
-                       ("signers.pem", "a.crt")):
+                       ("signers.pem", "a.crt"), ("token", "a.key"), ("ca.pem", "a.crt"), ("client.pem", "a.crt"),
+                       ("client.key", "a.key"), ("aws", "a.key")):
         text = text.replace("/etc/regent/" + name, f"{DIR}/{file}")
     return text
 

@@ -33,7 +33,7 @@ struct seen {
     char id[TENANT_ID_BYTES];
     uint64_t print; /* of times, sizes and inodes; 0: to be looked at again */
     bool bare;      /* policy.wasm */
-    bool present;
+    bool present, refused;
     bool changed;     /* this scan is to offer it */
     int64_t again_ns; /* it failed for a reason that may pass, and is tried again then; 0: only once it changes */
     int64_t pause_ns; /* after the next such failure */
@@ -77,7 +77,11 @@ void folder_free(struct folder *f) {
     free(f);
 }
 
-void folder_configure(struct folder *f, const struct edge_config *config) { f->options.config = config; }
+void folder_configure(struct folder *f, const struct edge_config *config) {
+    f->options.config = config;
+    for (struct seen *s = f->all; s; s = s->next)
+        if (s->refused) s->print = 0; /* other keys or limits may accept it */
+}
 
 /* ---- what was seen ---- */
 
@@ -225,6 +229,7 @@ static void plan_again(struct seen *s, enum err e) {
 
 static void settle(struct loading *l, struct seen *s, enum err e) {
     plan_again(s, e);
+    s->refused = e != OK;
     if (e == ERR_OVERLOAD) s->print = 0; /* nothing is wrong with it: it is looked at again with the next scan */
     ++*(e ? &l->refused : &l->loaded);
     l->done++;

@@ -33,6 +33,9 @@ parts() {
     # The host comes as it was built; a harness without it could evaluate nothing.
     fuzz_doors) echo "$base -DREGENT_VERSION=\"0\" -DFUZZ_POLICY=\"$out/doors.tar.gz\" $(find src/edge src/net -name '*.c') $build/libregent.a" \
         "$wasmtime/lib/libwasmtime.a -luv -lnghttp2 -lssl -lre2 -lstdc++ -lseccomp -lpthread -ldl $libs" ;;
+    fuzz_verify) echo "$base src/edge/verify.c src/edge/verify_roots.c src/host/builtins/token.c src/host/builtins/jwk.c" \
+        "src/host/builtins/jws.c src/host/builtins/support.c $libs" ;;
+    fuzz_store) echo "$base $(echo src/edge/store*.c) -lpthread $libs" ;;
     fuzz_bundle) echo "$base $libs" ;;
     *) echo "$base $libs" ;;
     esac

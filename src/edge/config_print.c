@@ -225,10 +225,19 @@ static struct json *section_json(struct arena *a, const char *prefix, const void
     return top;
 }
 
+/* A service without an address is none; its defaults would read as one. */
+static void hide_service(struct json *log) {
+    for (uint32_t i = 0; log && i < log->n; i++) {
+        if (!str_is(log->keys[i], "service") || json_get_c(log->items[i], "url")) continue;
+        for (log->n--; i < log->n; i++) log->items[i] = log->items[i + 1], log->keys[i] = log->keys[i + 1];
+    }
+}
+
 void edge_config_print(const struct edge_config *c, struct buf *out) {
     struct arena a;
     arena_init(&a, PRINT_ARENA_BYTES);
     struct json *v = section_json(&a, "", c);
+    if (v) hide_service(json_get_c(v, "decision_log"));
     if (v)
         json_print(v, false, 0, out);
     else

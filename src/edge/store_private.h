@@ -69,7 +69,7 @@ struct store {
     pthread_mutex_t lock; /* of the table and the list; never taken while a tenant's is wanted */
     pthread_cond_t wake, synced;
     pthread_t thread;
-    bool running, stop;
+    bool running, stop, hurry;
     _Atomic bool settled;            /* what was found at opening is on the disk */
     uint64_t wanted, done, failures; /* syncs */
     struct held **buckets, *dirty;

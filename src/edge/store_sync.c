@@ -139,7 +139,7 @@ static void pause_for(struct store *s, int64_t ms) {
     until.tv_sec += ms / 1000;
     until.tv_nsec += ms % 1000 * 1000000;
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    while (!s->stop && pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT) {
+    while (!s->stop && !s->hurry && pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT) {
     }
 }
 
@@ -153,6 +153,7 @@ static void *run(void *arg) {
         pause_for(s, pause_ms);
         uint32_t n = 0;
         uint64_t wanted = s->wanted;
+        s->hurry = false;
         struct held *list = take(s, &n);
         pthread_mutex_unlock(&s->lock);
         bool synced = n > FEW ? sync_many(s, list, n) : sync_few(s, list);
@@ -185,6 +186,8 @@ void store_sync_stop(struct store *s) {
 enum err store_sync(struct store *s) {
     pthread_mutex_lock(&s->lock);
     uint64_t wanted = s->wanted, failures = s->failures;
+    s->hurry = s->done < wanted;
+    pthread_cond_signal(&s->wake);
     while (s->done < wanted && s->failures == failures) pthread_cond_wait(&s->synced, &s->lock);
     enum err e = s->done < wanted ? ERR_IO : OK;
     pthread_mutex_unlock(&s->lock);

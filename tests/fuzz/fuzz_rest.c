@@ -8,6 +8,8 @@
 #include "edge/metrics.h"
 #include "edge/life.h"
 #include "edge/rest.h"
+#include "edge/sources.h"
+#include "edge/store.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,6 +46,8 @@ enum err metrics_print(struct metrics_names *n, const struct metrics_source *sou
 }
 struct policy_stats policy_stats(const struct policy *p) { return (struct policy_stats){.load_us = p != NULL}; }
 void activator_metrics(struct activator *a, struct buf *out) { (void)a, (void)out; }
+void store_metrics(struct store *s, struct buf *out) { (void)s, (void)out; }
+void sources_metrics(struct sources *s, struct buf *out) { (void)s, (void)out; }
 void metrics_process(int64_t started_ns, struct buf *out) { (void)started_ns, (void)out; }
 void metrics_node(const struct node *node, struct buf *out) { (void)node, (void)out; }
 bool node_ready(const struct node *n, const struct edge_config *c, struct buf *missing) {

@@ -157,6 +157,11 @@ struct edge_config {
     const char *takeover;        /* "unix:PATH" at which a new process takes the sockets over; NULL: nowhere */
     struct log log;
     uint32_t metrics_tenants;    /* with series of their own */
+    struct {
+        const char *url, *ca_file; /* url NULL: off */
+        uint32_t sample;           /* millionths of the requests that bring no traceparent */
+        struct str service;
+    } tracing;
     struct json *labels;         /* /v1/config, status; may be NULL */
     /* tenants */
     const char *directory; /* holds tenants/ID/bundle.tar.gz */

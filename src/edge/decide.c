@@ -5,6 +5,7 @@
 #include "edge/decision_log.h"
 #include "edge/document.h"
 #include "edge/process.h"
+#include "edge/tracer.h"
 #include <stdio.h>
 
 enum { WARNINGS_A_SECOND = 100, DEFAULT_DEADLINE_US = 1000000, KEPT_AWAY = 4 };
@@ -210,9 +211,14 @@ void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held)
     w->held = held;
 }
 
+struct str request_header(const struct request_facts *f, struct str name) {
+    struct str own = f->http ? http_header_get(f->http, name) : (struct str){NULL, 0};
+    return own.ptr || !f->header ? own : f->header(f->header_ctx, name);
+}
+
 void worker_notes(struct worker *w, const char *door, const struct http_request *q) {
     w->requests++;
-    if (!decision_log_on(w)) return;
+    if (!decision_log_on(w) && !tracer_on(w)) return;
     w->facts = (struct request_facts){
         .door = door, .http = q, .began_ns = clock_ns(), .number = w->requests * TENANTS_MAX_READERS + w->number};
 }
@@ -322,6 +328,10 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
     const struct ask ask = {.tenant = tenant, .path = path};
     warn(w, LOG_WARN, t, &ask, d);
     if (decided)
+        tracer_amend(w, d);
+    else if (tracer_on(w))
+        tracer_decision(w, t, &ask, d);
+    if (decided)
         decision_log_amend(w, d);
     else if (decision_log_on(w))
         decision_log_add(w, t, &ask, d);
@@ -351,4 +361,5 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     else if (w->log->level == LOG_DEBUG && decision_denies(d))
         warn(w, LOG_DEBUG, t, ask, d);
     if (decision_log_on(w)) decision_log_add(w, t, ask, d);
+    if (tracer_on(w)) tracer_decision(w, t, ask, d);
 }

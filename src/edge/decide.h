@@ -20,6 +20,9 @@ struct request_facts {
     char batch_id[37]; /* "" when it is no batch */
 };
 
+/* The header of the call, or of the request that it describes; ptr NULL: neither has it. */
+struct str request_header(const struct request_facts *f, struct str name);
+
 /* What a thread needs to answer; one a thread: event loops, and lanes, which take what would hold an
  * event loop up. */
 struct worker {
@@ -43,6 +46,8 @@ struct worker {
     const struct node *node;
     struct decision_log *decisions; /* NULL: there is none */
     struct recorder *recorder;      /* this thread's way into it */
+    struct tracer *tracer;    /* NULL: there is none */
+    struct span_ring *spans;  /* this thread's; made when first needed */
     struct request_facts facts;
     uint64_t requests; /* so far */
 };

@@ -201,11 +201,6 @@ struct str event_part(const struct event_record *e, enum event_part part) {
 
 struct tenant *event_tenant(const struct event_record *e) { return e->version ? e->version->tenant : NULL; }
 
-static struct str header_of(const struct request_facts *f, struct str name) {
-    struct str own = f->http ? http_header_get(f->http, name) : (struct str){NULL, 0};
-    return own.ptr || !f->header ? own : f->header(f->header_ctx, name);
-}
-
 static void put_values(const struct request_facts *f, struct str name, struct buf *out) {
     uint32_t n = 0;
     for (uint32_t i = 0; f->http && !f->header && i < f->http->n_headers; i++) {
@@ -221,7 +216,7 @@ static void put_values(const struct request_facts *f, struct str name, struct bu
 static void put_headers(const struct request_facts *f, const struct name_list *wanted, struct buf *out) {
     for (uint32_t i = 0; i < wanted->n; i++) {
         struct str name = wanted->items[i];
-        if (!(f->header ? f->header(f->header_ctx, name) : header_of(f, name)).ptr) continue;
+        if (!(f->header ? f->header(f->header_ctx, name) : request_header(f, name)).ptr) continue;
         buf_byte(out, out->len ? ',' : '{');
         json_print_string(name, out);
         buf_byte(out, ':');
@@ -262,7 +257,7 @@ static void gather(struct worker *w, const struct tenant_entry *t, const struct 
     p->of[PART_INPUT] = ask->input;
     if (d->kind == DECISION_VALUE) p->of[PART_RESULT] = d->json;
     p->of[PART_WHO] = who_asks(&w->facts, p->who);
-    p->of[PART_TRACE] = header_of(&w->facts, STR("traceparent"));
+    p->of[PART_TRACE] = request_header(&w->facts, STR("traceparent"));
     if (headers->n) put_headers(&w->facts, headers, &p->headers);
     if (!p->headers.err) p->of[PART_HEADERS] = buf_view(&p->headers);
     if (d->kind == DECISION_FAILED || d->kind == DECISION_NO_TENANT) p->of[PART_MESSAGE] = str_of(decision_reason(d));

@@ -10,6 +10,7 @@
 #include "edge/loop.h"
 #include "edge/store.h"
 #include "edge/sources.h"
+#include "edge/tracer.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ struct edge {
     struct node node;
     struct worker like;
     struct decision_log *decisions;
+    struct tracer *tracer;
     struct setup *setup, *old; /* in use; replaced, newest first */
     bool given;                /* another process serves in its place */
     bool said_why;             /* the log has the reason why it cannot start */
@@ -297,8 +299,10 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     const struct edge_config *c = &e->setup->config;
     struct decision_log_options d = {.config = c, .engine = e->engine, .node_id = e->node.id, .log = &e->log};
     if ((err = decision_log_new(&d, &e->decisions))) return err;
+    struct tracer_options traces = {.config = c, .node_id = e->node.id, .host_name = e->node.host_name, .log = &e->log};
+    if ((err = tracer_new(&traces, &e->tracer))) return err;
     e->like = (struct worker){.tenants = e->node.tenants, .config = c, .log = &e->log, .node = &e->node,
-                              .decisions = e->decisions};
+                              .decisions = e->decisions, .tracer = e->tracer};
     e->like.arena.max_bytes = REQUEST_ARENA_BYTES;
     e->like.input.max = INPUT_BYTES;
     if ((err = start_tenants(e))) return err;
@@ -364,6 +368,7 @@ static void apply(struct edge *e, struct setup *s, struct identifier **ids, stru
     activator_configure(e->activator, &s->config);
     folder_configure(e->folder, &s->config);
     decision_log_configure(e->decisions, &s->config);
+    tracer_configure(e->tracer, &s->config);
     e->log.level = s->config.log.level;
     for (uint32_t i = 0; i < e->node.n_loops; i++) {
         listeners_for_loop(changes, loop_server(e->loops[0]), i == 0);
@@ -516,6 +521,7 @@ static void stop(struct edge *e) {
     if (e->activator) activator_free(e->activator);
     store_close(e->node.store);
     if (e->decisions) decision_log_free(e->decisions);
+    if (e->tracer) tracer_free(e->tracer);
     if (e->node.tenants) tenants_free(e->node.tenants);
     if (e->engine) engine_free(e->engine);
     metrics_names_free(e->node.names);

@@ -6,6 +6,7 @@
 #include "edge/metrics.h"
 #include "edge/priority.h"
 #include "edge/process.h"
+#include "edge/tracer.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -88,6 +89,7 @@ static void answer(struct lane *lane, struct job *job) {
     worker_begin(w, job->charged, job->held);
     enum door_outcome outcome = job->door->handle(w, q, &reply);
     decision_log_end(w);
+    if (w->spans) tracer_end(w, outcome == DOOR_LATER ? NULL : &reply);
     if (outcome == DOOR_LATER || lane->body.err) return;
     job->answer = reply_keep(&reply);
 }

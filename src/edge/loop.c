@@ -6,6 +6,7 @@
 #include "edge/metrics.h"
 #include "edge/priority.h"
 #include "edge/sources.h"
+#include "edge/tracer.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -62,6 +63,7 @@ static void refuse(struct loop *l, const struct door *door, const struct http_re
     worker_begin(&l->worker, 0, NULL);
     door->refuse(&l->worker, q, e, r);
     decision_log_end(&l->worker);
+    if (l->worker.spans) tracer_end(&l->worker, r);
 }
 
 static void finish(struct job *job, const struct http_reply *reply) {
@@ -221,6 +223,7 @@ static enum http_outcome answer(struct loop *l, const struct door *door, const s
     l->worker.may_wait = sources_on_demand(l->node->sources);
     enum door_outcome outcome = door->handle(&l->worker, q, r);
     decision_log_end(&l->worker);
+    if (l->worker.spans) tracer_end(&l->worker, outcome == DOOR_LATER ? NULL : r);
     if (outcome == DOOR_ANSWERED) return HTTP_REPLIED;
     return answer_later(l, door, q, tenant, r);
 }
@@ -293,6 +296,7 @@ static void serve_job(struct loop *l, struct job *job) {
     enum door_outcome outcome = DOOR_ANSWERED;
     if (!http_pending_gone(job->pending)) outcome = job->door->handle(w, http_pending_request(job->pending), &reply);
     decision_log_end(w);
+    if (w->spans) tracer_end(w, outcome == DOOR_LATER ? NULL : &reply);
     job->held = w->held;
     job->charged = w->admitted;
     w->held = NULL;

@@ -8,6 +8,7 @@
 #include "edge/rest.h"
 #include "edge/store.h"
 #include "edge/sources.h"
+#include "edge/tracer.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -259,6 +260,7 @@ enum door_outcome rest_metrics(struct rest_call *c) {
     if (c->w->node->store) store_metrics(c->w->node->store, out);
     sources_metrics(c->w->node->sources, out);
     if (c->w->decisions) decision_log_metrics(c->w->decisions, out);
+    if (c->w->tracer) tracer_metrics(c->w->tracer, out);
     if (e || out->err) rest_error(c, 500, "internal_error", "the metrics do not fit an answer");
     return DOOR_ANSWERED;
 }

@@ -169,8 +169,8 @@ def door_cases(collector, node):
     wait_for(lambda: collector.of("path", "ext_authz"))
     equal("of the request that it describes", [(s["traceId"], s["at"].get("rpc.grpc.status_code"), s["at"]["regent.decision"]) for s in collector.of("path", "ext_authz")],
           [("c" * 32, 0, "allow")])
-    ask(node.rest, "GET", "/authz/nginx", b"", {"x-tenant-id": "path", "x-original-method": "GET", "x-original-uri": "/x", "traceparent": f"00-{'d' * 32}-{SPAN}-01"})
-    check("nginx's and Traefik's", wait_for(lambda: any(s["traceId"] == "d" * 32 for s in collector.of("path", "http_authz"))), collector.of("path"))
+    ask(node.rest, "GET", "/authz/envoy/x", b"", {"x-tenant-id": "path", "traceparent": f"00-{'d' * 32}-{SPAN}-01"})
+    check("Envoy over HTTP", wait_for(lambda: any(s["traceId"] == "d" * 32 for s in collector.of("path", "http_authz"))), collector.of("path"))
     ask(node.rest, "GET", "/health", b"", {"traceparent": f"00-{'e' * 32}-{SPAN}-01"})
     ask(node.rest, "POST", "/v1/data/p/allow", "{}", {"x-tenant-id": "acme", "traceparent": f"00-{TRACE.upper()}-{SPAN}-01"})
     ask(node.rest, "POST", "/v1/data/p/allow", "{", {"x-tenant-id": "acme", "traceparent": f"00-{'f' * 32}-{SPAN}-01"})

@@ -40,6 +40,7 @@ struct loaded {
     struct json *data;          /* merged documents, {} at least */
     struct str wasm, thin;      /* from a bundle or a .wasm file; else empty */
     struct json *manifest;      /* of the last bundle, or NULL */
+    struct str checks;          /* its checks.json, or empty */
     struct str input_bytes;     /* raw input; ptr NULL: none */
     bool v0;                    /* parse as v0 */
 };

@@ -169,6 +169,7 @@ static int write_bundle(struct arena *a, const struct build_flags *f, const stru
     }
     if (c->full.len) add(a, &files, STR("/policy.wasm"), buf_view(&c->full));
     if (c->thin.len) add(a, &files, STR("/policy.thin.wasm"), buf_view(&c->thin));
+    if (from->checks.len) add(a, &files, STR("/checks.json"), from->checks);
     add(a, &files, STR("/.manifest"), manifest(a, f, c, from->manifest));
     buf_init(&out, OUTPUT_BYTES);
     enum err e = bundle_write(files.items, files.n, &out);

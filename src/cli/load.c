@@ -144,6 +144,7 @@ static bool load_bundle(struct arena *a, struct str arg, struct loaded *out, str
                             : !load_file(a, path, &bytes, diags) || bundle_read(a, bytes, &b, diags) != OK)
         return false;
     for (uint32_t i = 0; i < b.files.n; i++) {
+        if (str_is(b.files.items[i].path, "/checks.json")) out->checks = b.files.items[i].bytes;
         if (!str_ends(b.files.items[i].path, STR(".rego"))) continue;
         size_t len = 0;
         char *name = arena_printf(a, &len, "%s%.*s", path, STR_FMT(b.files.items[i].path));

@@ -66,11 +66,13 @@ void activator_failed(struct activator *a, struct str tenant, const char *from, 
                       int status, const char *why);
 /* The source was asked and says that nothing is new. */
 void activator_checked(struct activator *a, struct str tenant, const char *from);
-/* The tenant is gone from its source: with it go its versions, unless another source brought the one that answers.
- * ERR_MEMORY, ERR_IO: it stays, and the source asks again. */
+/* The tenant is gone from its source: with it go its versions, unless another source brought the
+ * one that answers. ERR_MEMORY, ERR_IO: it stays, and the source asks again. */
 enum err activator_remove(struct activator *a, struct str tenant, const char *from);
-/* The source knows all of its tenants now: those that it brought once and `has` does not name are gone. */
-void activator_sweep(struct activator *a, const char *from, bool (*has)(void *ctx, struct str tenant), void *ctx);
+/* The source knows all of its tenants now: those that it brought once and `has` does not name are
+ * gone. */
+void activator_sweep(struct activator *a, const char *from,
+                     bool (*has)(void *ctx, struct str tenant), void *ctx);
 
 /* To a kept version; empty: the one before the active one. ERR_NOT_FOUND: it is not kept. */
 void activator_rollback(struct activator *a, struct str tenant, struct str version, const char *by,
@@ -84,7 +86,9 @@ void activator_pin(struct activator *a, struct str tenant, struct str version, c
 MUST_USE enum err activator_module(struct activator *a, struct str tenant, struct buf *out,
                                    char sha256[SHA256_HEX_BYTES]);
 
-/* Ends trials and watch windows that are due; about ten times a second, on one thread. */
+/* Compares what trials sampled, and ends trials and watch windows that are due: about ten times a
+ * second, by one thread, which activator_start makes (activator_free ends it). */
+MUST_USE enum err activator_start(struct activator *a);
 void activator_tick(struct activator *a);
 /* Loads all last known good versions from the store, on all cores. */
 void activator_restore(struct activator *a, uint32_t *loaded, uint32_t *refused);

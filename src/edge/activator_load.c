@@ -11,6 +11,7 @@
 
 enum {
     FOLDER_BUNDLE_BYTES = 64 << 20,
+    STORED_BYTES = 1 << 30, /* it was small enough when it came */
     SOURCE_BUNDLE_BYTES = 10 << 20,
     ARENA_FACTOR = 8, /* a bundle's arena to its file: what is unpacked counts */
     NAME_DIGITS = 12  /* of the hash, as a version's name */
@@ -28,12 +29,14 @@ void kept_free(struct kept *k) {
 }
 
 static uint64_t max_bytes(const struct candidate *c) {
+    if (c->from_store) return STORED_BYTES;
     uint64_t own = c->verify ? c->verify->max_bundle_bytes : FOLDER_BUNDLE_BYTES;
     return own ? own : SOURCE_BUNDLE_BYTES;
 }
 
 enum err work_begin(struct work *w, const struct candidate *c) {
-    *w = (struct work){.candidate = c, .began_ns = clock_ns(), .kept = calloc(1, sizeof(struct kept))};
+    *w = (struct work){
+        .candidate = c, .began_ns = clock_ns(), .kept = calloc(1, sizeof(struct kept))};
     arena_init(&w->arena, max_bytes(c) * ARENA_FACTOR);
     buf_init(&w->packed, 2 * max_bytes(c) + 4096);
     return w->kept ? OK : ERR_MEMORY;
@@ -55,7 +58,8 @@ enum err work_name(struct work *w) {
     struct kept *k = w->kept;
     char parts[2 * SHA256_HEX_BYTES];
     if (c->bundle.len + c->module.len + c->data.len > max_bytes(c)) {
-        snprintf(w->why, sizeof w->why, "the bundle has more than %llu bytes", (unsigned long long)max_bytes(c));
+        snprintf(w->why, sizeof w->why, "the bundle has more than %llu bytes",
+                 (unsigned long long)max_bytes(c));
         return ERR_LIMIT;
     }
     struct str first = c->bundle.len ? c->bundle : c->module;
@@ -84,7 +88,8 @@ static enum err read_bare(struct work *w) {
     const struct candidate *c = w->candidate;
     struct bundle *b = &w->bundle;
     struct json_error error = {0};
-    *b = (struct bundle){.manifest = json_object(&w->arena), .data = json_object(&w->arena), .full = c->module};
+    *b = (struct bundle){
+        .manifest = json_object(&w->arena), .data = json_object(&w->arena), .full = c->module};
     if (!b->manifest || !b->data) return say(w, ERR_MEMORY, err_meaning(ERR_MEMORY));
     enum err e = c->data.len ? json_parse(&w->arena, c->data, &b->data, &error) : OK;
     if (e) {
@@ -92,7 +97,8 @@ static enum err read_bare(struct work *w) {
                  error.message ? error.message : err_meaning(e));
         return e;
     }
-    return b->data->kind == JSON_OBJECT ? OK : say(w, ERR_INVALID, "data.json: it must be an object");
+    return b->data->kind == JSON_OBJECT ? OK
+                                        : say(w, ERR_INVALID, "data.json: it must be an object");
 }
 
 static enum err read_bundle(struct work *w) {
@@ -101,8 +107,9 @@ static enum err read_bundle(struct work *w) {
     enum err e = bundle_read(&w->arena, w->candidate->bundle, &w->bundle, &diags);
     if (e) return first_problem(w, &diags, e);
     if (w->bundle.full.len || w->bundle.thin.len) return OK;
-    return say(w, ERR_INVALID,
-               "the bundle holds no WebAssembly module: build it with `regent build -t wasm -e PATH`");
+    return say(
+        w, ERR_INVALID,
+        "the bundle holds no WebAssembly module: build it with `regent build -t wasm -e PATH`");
 }
 
 static const struct json *regent_metadata(const struct bundle *b) {
@@ -125,7 +132,8 @@ static enum err read_serial(struct work *w) {
     int64_t n = 0;
     if (!serial || w->kept->serial) return OK;
     if (!json_int64(serial, &n) || n <= 0)
-        return say(w, ERR_INVALID, ".manifest: metadata.regent.serial: it must be a whole number above 0");
+        return say(w, ERR_INVALID,
+                   ".manifest: metadata.regent.serial: it must be a whole number above 0");
     w->kept->serial = (uint64_t)n;
     return OK;
 }
@@ -141,9 +149,11 @@ static void name_version(struct work *w) {
 
 enum err work_read(struct work *w) {
     const struct candidate *c = w->candidate;
-    if (!c->bundle.len && !c->module.len) return say(w, ERR_INVALID, "bundle is no gzipped tar archive: it is empty");
+    if (!c->bundle.len && !c->module.len)
+        return say(w, ERR_INVALID, "bundle is no gzipped tar archive: it is empty");
     enum err e = c->bundle.len ? read_bundle(w) : read_bare(w);
-    if (!e && !c->from_store) e = verify_signature(&w->arena, &w->bundle, c->verify, w->why, sizeof w->why);
+    if (!e && !c->from_store)
+        e = verify_signature(&w->arena, &w->bundle, c->verify, w->why, sizeof w->why);
     if (!e && !c->from_store) e = verify_roots(&w->arena, &w->bundle, w->why, sizeof w->why);
     if (!e) e = read_limits(w);
     if (!e) e = read_serial(w);

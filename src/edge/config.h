@@ -136,6 +136,15 @@ struct decision_log_config {
     } tenants;
 };
 
+/* How a version goes live (docs/activation.md). Shares in millionths. */
+struct activation_rules {
+    uint32_t shadow_share; /* of live requests that a new version is asked too; 0: none is */
+    uint32_t shadow_requests, shadow_max_differences;
+    uint64_t shadow_max_us;
+    uint64_t watch_us; /* 0: it is not watched */
+    uint32_t watch_max_errors, watch_max_denials, watch_min_requests;
+};
+
 struct edge_config {
     struct arena *arena; /* holds all of it */
     const char *path;    /* of the file; NULL: flags only */
@@ -203,6 +212,7 @@ struct edge_config {
     struct str rest_path;         /* default decision of POST /: "system/main" */
     uint32_t batch_inputs;        /* in one batch at most */
     struct decision_log_config decision_log;
+    struct activation_rules activation;
 };
 
 enum {

@@ -6,6 +6,7 @@
 #include "edge/document.h"
 #include "edge/process.h"
 #include "edge/tracer.h"
+#include "edge/trial.h"
 #include <stdio.h>
 
 enum { WARNINGS_A_SECOND = 100, DEFAULT_DEADLINE_US = 1000000, KEPT_AWAY = 4 };
@@ -325,6 +326,7 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
     else if (t)
         metrics_decision(&t->tenant->metrics, 0, true, e);
     if (t) metrics_limit(&t->tenant->metrics, d->limit);
+    if (t && t->trial && decided) trial_useless(t->trial);
     const struct ask ask = {.tenant = tenant, .path = path};
     warn(w, LOG_WARN, t, &ask, d);
     if (decided)
@@ -337,13 +339,24 @@ void decision_refuse(struct worker *w, struct str tenant, struct str path, bool 
         decision_log_add(w, t, &ask, d);
 }
 
-void decide(struct worker *w, const struct ask *ask, struct decision *d) {
+static void decision_clear(struct decision *d) {
     d->kind = DECISION_NO_TENANT;
     d->err = OK;
     d->limit = LIMIT_COUNT;
     d->eval_ns = 0;
     d->above_entrypoint = false;
     d->result.message[0] = 0;
+}
+
+void decide_beside(struct worker *w, const struct tenant_entry *t, const struct ask *ask, struct decision *d) {
+    decision_clear(d);
+    d->id[0] = 0;
+    d->json = (struct str){NULL, 0};
+    evaluate(w, t, ask, d);
+}
+
+void decide(struct worker *w, const struct ask *ask, struct decision *d) {
+    decision_clear(d);
     const struct tenant_entry *t = tenants_find(w->tenants, ask->tenant);
     if (!t && w->may_wait) {
         w->missed = true;
@@ -355,6 +368,7 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     if (t && t->policy) answer(w, t, ask, d);
     if (d->kind == DECISION_LATER) return;
     if (t) metrics_decision(&t->tenant->metrics, d->eval_ns, decision_denies(d), d->err);
+    if (t && t->trial) trial_note(t->trial, ask, d, decision_denies(d));
     if (t && d->limit < LIMIT_COUNT) metrics_limit(&t->tenant->metrics, d->limit);
     if (d->kind != DECISION_VALUE)
         warn(w, LOG_WARN, t, ask, d);

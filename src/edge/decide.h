@@ -82,6 +82,9 @@ struct decision {
 /* Admits, evaluates, counts and logs. A path below an entrypoint's is looked up in its result. Over a
  * limit: DECISION_FAILED with the limit's error. */
 void decide(struct worker *w, const struct ask *ask, struct decision *d);
+/* What a version that does not serve would answer: evaluated here and now, with the whole deadline, without admission,
+ * counting or logging. w: not one of those that answer. */
+void decide_beside(struct worker *w, const struct tenant_entry *t, const struct ask *ask, struct decision *d);
 /* Takes up a request: forgets what the worker knows of the one before. A request that was put off comes with what
  * `charged` and `held` were when it was. */
 void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held);

@@ -256,6 +256,7 @@ static enum err start_tenants(struct edge *e) {
                                   .log = &e->log};
     if (!err) err = activator_new(&a, &e->activator);
     e->node.activator = e->activator;
+    if (!err) err = activator_start(e->activator);
     struct folder_options f = {.config = c, .activator = e->activator, .log = &e->log};
     return err ? err : folder_new(&f, &e->folder);
 }
@@ -306,6 +307,7 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     e->like.arena.max_bytes = REQUEST_ARENA_BYTES;
     e->like.input.max = INPUT_BYTES;
     if ((err = start_tenants(e))) return err;
+    activator_restore(e->activator, c->directory ? NULL : &loaded, c->directory ? NULL : &refused);
     folder_scan(e->folder, &loaded, &refused);
     err = start_sources(e, signals, &loaded, &refused);
     atomic_store(&e->node.scanned, true);
@@ -467,7 +469,6 @@ static void watch(struct edge *e, int signals) {
         if (poll(fds, n, left > 0 ? (int)left : 0) > 0 && !heed(e, signals)) break;
         if (clock_ms() < due_ms) continue;
         folder_scan(e->folder, NULL, NULL);
-        activator_tick(e->activator);
         free_old(e);
         looked_ms = clock_ms();
     }

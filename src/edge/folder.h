@@ -16,13 +16,14 @@ struct folder_options {
 
 MUST_USE enum err folder_new(const struct folder_options *options, struct folder **out);
 void folder_free(struct folder *f);
-/* Between scans: the configuration was read anew. Tenants that the new directory does not hold go with
- * the next scan. */
+/* Between scans: the configuration was read anew. Tenants that the new directory does not hold go
+ * with the next scan. */
 void folder_configure(struct folder *f, const struct edge_config *config);
-/* Looks once at DIR/tenants/ID/bundle.tar.gz, or policy.wasm with data.json and policy.wasm.sha256 where there is no
- * bundle: offers what is new or has changed (the first time on all cores), removes tenants whose files are gone. What
- * is refused is offered again when its files change, or after a while when the machine failed and not the files. Counts
- * of what happened go to *loaded and *refused (may be NULL). */
+/* Looks once at DIR/tenants/ID/bundle.tar.gz, or policy.wasm with data.json and policy.wasm.sha256
+ * where there is no bundle: offers what is new or has changed (the first time on all cores),
+ * removes tenants whose files are gone. What is refused is offered again when its files change, or
+ * after a while when the machine failed and not the files. Counts of what happened go to *loaded
+ * and *refused (may be NULL). */
 void folder_scan(struct folder *f, uint32_t *loaded, uint32_t *refused);
 
 #endif

@@ -240,7 +240,8 @@ static enum err open_doors(struct edge *e, int signals) {
 
 static enum err open_store(struct edge *e) {
     const struct edge_config *c = &e->setup->config;
-    struct store_options o = {.directory = c->store_directory, .keep = c->store_keep, .log = &e->log};
+    struct store_options o = {.directory = c->store_directory, .keep = c->store_keep, .log = &e->log,
+                              .beside = e->life.channel >= 0};
     char why[WHY_BYTES] = "";
     enum err err = c->store_directory ? store_open(&o, &e->node.store, why, sizeof why) : OK;
     if (!err) return OK;
@@ -486,6 +487,7 @@ static void drain(struct edge *e, int signals) {
     life_notify("STOPPING=1");
     if (!e->given) hurry = stopped_within(signals, (int64_t)(c->drain_delay_us / 1000));
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_drain(e->loops[i], (uint32_t)ms);
+    if (e->given) store_leave(e->node.store);
     if (e->given) handover_finish(e->life.handover);
     while (running) {
         for (uint32_t i = 0; i < e->node.n_loops && hurry; i++) loop_stop(e->loops[i]);

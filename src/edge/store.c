@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_BUCKETS = 256, DEFAULT_KEEP = 3, WHY_BYTES = 512, LOCK_POLL_MS = 20 };
+enum { FIRST_BUCKETS = 256, DEFAULT_KEEP = 3, WHY_BYTES = 512 };
 static const int64_t complain_every_ns = 10ll * 1000000000;
 
 void store_complain(struct store *s, const char *what, const char *why) {
@@ -105,37 +105,37 @@ static enum err refuse(char *why, size_t why_bytes, const char *what, const char
 }
 
 /* Held until the process ends, however it does. */
-static enum err lock_folder(struct store *s, uint32_t wait_ms, char *why, size_t why_bytes) {
+enum err store_lock(struct store *s, char *why, size_t why_bytes) {
     char path[STORE_PATH_BYTES], pid[32];
-    int64_t until = clock_ms() + wait_ms;
     if (!store_path(s, path, "lock")) return ERR_IO;
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->lock_fd < 0) s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->lock_fd < 0) return refuse(why, why_bytes, "cannot open", path);
-    while (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK && clock_ms() < until) {
-            nanosleep(&(struct timespec){.tv_nsec = LOCK_POLL_MS * 1000000l}, NULL);
-            continue;
-        }
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK) return refuse(why, why_bytes, "cannot lock", path);
         ssize_t n = pread(s->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = 0;
         pid[strcspn(pid, "\n")] = 0;
         snprintf(why, why_bytes, "another node (process %s) uses %s: each needs a store of its own",
                  pid, s->directory);
-        return ERR_IO;
+        return ERR_OVERLOAD;
     }
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(s->lock_fd, 0) == 0 && pwrite(s->lock_fd, pid, (size_t)n, 0) != n)
+    if (ftruncate(s->lock_fd, 0) != 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) != n)
         return OK; /* for people only */
     return OK;
 }
 
-static enum err make_folders(struct store *s, uint32_t wait_ms, char *why, size_t why_bytes) {
+static enum err make_folders(struct store *s, bool beside, char *why, size_t why_bytes) {
     static const char *const inner[] = {"tenants", "tmp"};
     char path[STORE_PATH_BYTES];
     if (mkdir(s->directory, 0700) != 0 && errno != EEXIST)
         return refuse(why, why_bytes, "cannot make", s->directory);
-    enum err e = lock_folder(s, wait_ms, why, why_bytes);
+    enum err e = store_lock(s, why, why_bytes);
+    if (e == ERR_OVERLOAD && beside) {
+        atomic_store(&s->guest, true);
+        e = OK;
+    }
+    if (e == ERR_OVERLOAD) e = ERR_IO;
     for (size_t i = 0; !e && i < sizeof inner / sizeof *inner; i++) {
         if (!store_path(s, path, "%s", inner[i])) return ERR_IO;
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
@@ -160,7 +160,7 @@ static enum err read_key(struct store *s, char *why, size_t why_bytes) {
 }
 
 /* What was being written when the node ended. */
-static void empty_temporary(struct store *s) {
+void store_empty_temporary(struct store *s) {
     char folder[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
     DIR *dir = store_path(s, folder, "tmp") ? opendir(folder) : NULL;
     for (struct dirent *e; dir && (e = readdir(dir));) {
@@ -185,11 +185,16 @@ static enum err read_tenant(struct store *s, const char *name, uint32_t *damaged
     }
     h->folder = h->opened = true;
     *damaged += bad;
-    insert(s, h);
+    pthread_mutex_lock(&s->lock);
+    struct held *known = *bucket_of(s, h->id);
+    while (known && !str_eq(known->id, h->id)) known = known->chain;
+    if (!known) insert(s, h);
+    pthread_mutex_unlock(&s->lock);
+    if (known) held_free(h);
     return OK;
 }
 
-static enum err read_tenants(struct store *s, char *why, size_t why_bytes) {
+enum err store_read_tenants(struct store *s, char *why, size_t why_bytes) {
     char path[STORE_PATH_BYTES], count[16];
     uint32_t damaged = 0;
     enum err e = OK;
@@ -210,13 +215,13 @@ static enum err read_tenants(struct store *s, char *why, size_t why_bytes) {
 
 static enum err open_all(struct store *s, const struct store_options *o, char *why,
                          size_t why_bytes) {
-    enum err e = make_folders(s, o->wait_ms, why, why_bytes);
+    enum err e = make_folders(s, o->beside, why, why_bytes);
     if (!e) e = read_key(s, why, why_bytes);
     if (e) return e;
     s->directory_fd = open(s->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->directory_fd < 0) return refuse(why, why_bytes, "cannot open", s->directory);
-    empty_temporary(s);
-    e = read_tenants(s, why, why_bytes);
+    if (!atomic_load(&s->guest)) store_empty_temporary(s);
+    e = store_read_tenants(s, why, why_bytes);
     return e ? e : store_sync_start(s);
 }
 
@@ -232,6 +237,7 @@ enum err store_open(const struct store_options *options, struct store **out, cha
     s->keep = options->keep ? options->keep : DEFAULT_KEEP;
     s->log = options->log;
     s->lock_fd = s->directory_fd = -1;
+    s->owed_end = &s->owed;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     pthread_cond_init(&s->synced, NULL);
@@ -254,6 +260,7 @@ void store_close(struct store *s) {
             next = h->chain;
             held_free(h);
         }
+    store_owed_free(s);
     free(s->buckets);
     if (s->directory_fd >= 0) close(s->directory_fd);
     if (s->lock_fd >= 0) close(s->lock_fd);
@@ -403,8 +410,8 @@ static enum err put(struct store *s, struct held *h, const struct stored *v, str
     return e;
 }
 
-enum err store_put(struct store *s, struct str tenant, const struct stored *v, struct str bundle,
-                   char *why, size_t why_bytes) {
+enum err store_put_now(struct store *s, struct str tenant, const struct stored *v,
+                       struct str bundle, char *why, size_t why_bytes) {
     why[0] = 0;
     struct held *h = hold(s, tenant, true);
     if (!h) return ERR_MEMORY;
@@ -414,7 +421,7 @@ enum err store_put(struct store *s, struct str tenant, const struct stored *v, s
     return e;
 }
 
-enum err store_activate(struct store *s, struct str tenant, struct str version) {
+enum err store_activate_now(struct store *s, struct str tenant, struct str version) {
     char why[WHY_BYTES] = "";
     struct held *h = hold(s, tenant, false);
     int i = h ? find(h, version) : -1;
@@ -429,7 +436,7 @@ enum err store_activate(struct store *s, struct str tenant, struct str version) 
     return e;
 }
 
-enum err store_pin(struct store *s, struct str tenant, struct str version) {
+enum err store_pin_now(struct store *s, struct str tenant, struct str version) {
     char why[WHY_BYTES] = "";
     struct held *h = hold(s, tenant, false);
     int i = h && version.len ? find(h, version) : -1;
@@ -447,7 +454,7 @@ enum err store_pin(struct store *s, struct str tenant, struct str version) {
     return e;
 }
 
-enum err store_remove(struct store *s, struct str tenant) {
+enum err store_remove_now(struct store *s, struct str tenant) {
     char path[STORE_PATH_BYTES], away[STORE_PATH_BYTES], why[WHY_BYTES];
     struct held *h = hold(s, tenant, false);
     enum err e = OK;
@@ -466,6 +473,36 @@ enum err store_remove(struct store *s, struct str tenant) {
     }
     let_go(h);
     return e;
+}
+
+/* ---- the calls, when this node holds the folder ---- */
+
+enum err store_put(struct store *s, struct str tenant, const struct stored *v, struct str bundle,
+                   char *why, size_t why_bytes) {
+    enum err e;
+    struct owed call = {.kind = OWED_PUT, .tenant = tenant, .v = *v, .bundle = bundle};
+    why[0] = 0;
+    if (!store_owe(s, &call, &e)) return store_put_now(s, tenant, v, bundle, why, why_bytes);
+    if (e) snprintf(why, why_bytes, "another node still holds the store");
+    return e;
+}
+
+enum err store_activate(struct store *s, struct str tenant, struct str version) {
+    enum err e;
+    struct owed call = {.kind = OWED_ACTIVATE, .tenant = tenant, .version = version};
+    return store_owe(s, &call, &e) ? e : store_activate_now(s, tenant, version);
+}
+
+enum err store_pin(struct store *s, struct str tenant, struct str version) {
+    enum err e;
+    struct owed call = {.kind = OWED_PIN, .tenant = tenant, .version = version};
+    return store_owe(s, &call, &e) ? e : store_pin_now(s, tenant, version);
+}
+
+enum err store_remove(struct store *s, struct str tenant) {
+    enum err e;
+    struct owed call = {.kind = OWED_REMOVE, .tenant = tenant};
+    return store_owe(s, &call, &e) ? e : store_remove_now(s, tenant);
 }
 
 /* ---- reading ---- */

@@ -11,7 +11,8 @@ struct store;
 struct store_options {
     const char *directory; /* made 0700 when missing */
     uint32_t keep;         /* versions of a tenant, the active and pinned ones among them; 0: 3 */
-    uint32_t wait_ms; /* how long to wait for another node to let go of it, which is about to end */
+    bool beside; /* another node that is about to leave may hold it: reads at once, writes when it
+                    has left */
     const struct log *log;
 };
 /* Opens, and cleans up what a crash left. ERR_IO with a sentence in why: cannot be used, or another
@@ -20,6 +21,8 @@ MUST_USE enum err store_open(const struct store_options *options, struct store *
                              size_t why_bytes);
 /* When everything is on the disk. NULL: nothing. */
 void store_close(struct store *s);
+/* Another node takes the folder over: nothing is written any more. NULL: nothing. */
+void store_leave(struct store *s);
 
 /* A version's record; views. */
 struct stored {

@@ -72,6 +72,9 @@ struct store {
     bool running, stop, hurry;
     _Atomic bool settled;            /* what was found at opening is on the disk */
     uint64_t wanted, done, failures; /* syncs */
+    _Atomic bool guest, left;        /* another node still writes there; already does */
+    struct owed *owed, **owed_end;   /* what is to be written when it has left */
+    uint64_t owed_bytes;
     struct held **buckets, *dirty;
     uint32_t mask, n;
 };
@@ -113,7 +116,34 @@ MUST_USE enum err store_sync_before(struct store *s, struct held *h);
 /* Now, with h's lock held. */
 MUST_USE enum err store_sync_held(struct store *s, struct held *h);
 
+/* ---- store_guest.c ---- */
+enum owed_kind { OWED_PUT, OWED_ACTIVATE, OWED_PIN, OWED_REMOVE };
+struct owed {
+    struct owed *next;
+    enum owed_kind kind;
+    struct str tenant, version, bundle;
+    struct stored v; /* of OWED_PUT */
+    char *text;
+};
+/* Another node writes there: the call is remembered, or dropped when it is this one that has left.
+ * false: go on. */
+bool store_owe(struct store *s, const struct owed *call, enum err *e);
+/* Has the other node left? Then what is owed is written. With the store's lock held. */
+void store_guest_step(struct store *s);
+void store_owed_free(struct store *s);
+
 /* ---- store.c ---- */
+/* ERR_OVERLOAD: another node holds it. */
+MUST_USE enum err store_lock(struct store *s, char *why, size_t why_bytes);
+void store_empty_temporary(struct store *s);
+/* Records of tenants that are not known yet. */
+MUST_USE enum err store_read_tenants(struct store *s, char *why, size_t why_bytes);
+/* The calls, whoever holds the folder. */
+MUST_USE enum err store_put_now(struct store *s, struct str tenant, const struct stored *v,
+                                struct str bundle, char *why, size_t why_bytes);
+MUST_USE enum err store_activate_now(struct store *s, struct str tenant, struct str version);
+MUST_USE enum err store_pin_now(struct store *s, struct str tenant, struct str version);
+MUST_USE enum err store_remove_now(struct store *s, struct str tenant);
 /* Counts an error and says so, not more often than now and then. */
 void store_complain(struct store *s, const char *what, const char *why);
 

@@ -139,7 +139,8 @@ static void pause_for(struct store *s, int64_t ms) {
     until.tv_sec += ms / 1000;
     until.tv_nsec += ms % 1000 * 1000000;
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    while (!s->stop && !s->hurry && pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT) {
+    while (!s->stop && !s->hurry &&
+           pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT) {
     }
 }
 
@@ -148,7 +149,14 @@ static void *run(void *arg) {
     if (syncfs(s->directory_fd) == 0) atomic_store(&s->settled, true);
     pthread_mutex_lock(&s->lock);
     for (int64_t pause_ms = PAUSE_MS;;) {
-        while (!s->dirty && !s->stop) pthread_cond_wait(&s->wake, &s->lock);
+        while (!s->dirty && !s->stop) {
+            if (!atomic_load(&s->guest)) {
+                pthread_cond_wait(&s->wake, &s->lock);
+                continue;
+            }
+            pause_for(s, PAUSE_MS);
+            if (!s->stop) store_guest_step(s);
+        }
         if (!s->dirty) break;
         pause_for(s, pause_ms);
         uint32_t n = 0;

@@ -261,6 +261,41 @@ static void one_node_alone(void **state) {
     store_close(NULL);
 }
 
+/* A new node takes over: it reads at once, and writes when the old one has left. */
+static void taken_over(void **state) {
+    (void)state;
+    struct store *old = opened(), *new = NULL;
+    struct store_options o = {.directory = dir, .keep = 3, .beside = true, .log = &quiet};
+    assert_int_equal(live(old, "acme", "v1", "one"), OK);
+    assert_int_equal(live(old, "gone", "v1", "one"), OK);
+    assert_int_equal(store_open(&o, &new, why, sizeof why), OK);
+    assert_string_equal(bytes_of(new, "acme", "v1"), "one");
+    assert_int_equal(live(new, "acme", "v3", "three"), OK);
+    assert_int_equal(live(new, "mine", "v1", "new"), OK);
+    assert_int_equal(store_pin(new, STR("mine"), STR("v1")), OK);
+    assert_int_equal(store_remove(new, STR("gone")), OK);
+    assert_int_equal(live(old, "acme", "v2", "two"), OK);
+    assert_int_equal(live(old, "late", "v1", "late"), OK);
+    assert_string_equal(bytes_of(new, "late", "v1"), "not_found");
+    store_leave(old);
+    assert_int_equal(live(old, "acme", "v9", "nine"), OK); /* not any more */
+    for (int i = 0; i < 500 && atomic_load(&new->guest); i++) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    assert_false(atomic_load(&new->guest));
+    store_close(old);
+    assert_string_equal(active(new, "acme"), "v3");
+    assert_int_equal(of(new, "acme").n, 3);
+    assert_string_equal(bytes_of(new, "acme", "v2"), "two");
+    assert_string_equal(bytes_of(new, "late", "v1"), "late");
+    assert_int_equal(of(new, "gone").n, 0);
+    assert_int_equal(live(new, "acme", "v4", "four"), OK);
+    store_close(new);
+    new = opened();
+    assert_string_equal(active(new, "acme"), "v4");
+    assert_int_equal(of(new, "mine").pinned, 0);
+    assert_string_equal(active(new, "late"), "v1");
+    store_close(new);
+}
+
 static void damage(void **state) {
     (void)state;
     struct store *s = opened();
@@ -479,7 +514,7 @@ static void leftovers(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(comes_back),      T(keeps_some),    T(same_name), T(one_node_alone), T(damage),
+        T(comes_back),      T(keeps_some),    T(same_name), T(one_node_alone), T(taken_over), T(damage),
         T(damaged_records), T(failing_calls), T(killed),    T(many),           T(leftovers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -210,7 +210,7 @@ static struct json *sequence(struct yaml_reader *r) {
         struct json *item = value(r);
         if (!item) return NULL;
         json_push(r->arena, v, item);
-        if (v->items[v->n - 1] != item) return failed(r, ERR_MEMORY, "out of memory");
+        if (!v->n || v->items[v->n - 1] != item) return failed(r, ERR_MEMORY, "out of memory");
     }
     return r->err ? NULL : v;
 }

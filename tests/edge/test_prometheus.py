@@ -3,6 +3,8 @@ names for some tenants.
 
 in:  $BUILD/regent; prometheus and promtool. out: TAP lines; exit status 1 when a case fails. owns: the processes it starts.
 """
+import functools
+import http.server
 import json
 import os
 import re
@@ -14,7 +16,7 @@ import urllib.request
 
 import yaml
 
-from edge_lib import REGENT, ROOT, TMP, build, check, equal, finish, free_port, http, start, stop, wait_for
+from edge_lib import REGENT, ROOT, TMP, build, check, equal, finish, free_port, http as ask, start, stop, wait_for
 
 RULES = ROOT + "/deploy/prometheus"
 GRAFANA = ROOT + "/deploy/grafana"
@@ -79,11 +81,20 @@ def dashboard_cases():
 
 
 # ---- a node and its Prometheus ----
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
 class Node:
     def __init__(self):
         self.folder, self.port = TMP + "/node", free_port()
         for tenant, policy in [*POLICIES.items(), *((f"quiet{i}", POLICIES["fast"]) for i in range(4)), ("other", POLICIES["fast"])]:
             build({"p.rego": "package p\n" + policy + "\n"}, ["p/allow"], f"{self.folder}/tenants/{tenant}/bundle.tar.gz")
+        build({"p.rego": "package p\n" + POLICIES["fast"] + "\n"}, ["p/allow"], f"{TMP}/cdn/tenants/fetched/bundle.tar.gz")
+        handler = functools.partial(Quiet, directory=TMP + "/cdn")
+        self.cdn = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.cdn.serve_forever, daemon=True).start()
         self.file, self.log = self.folder + "/edge.yaml", self.folder + "/log"
         with open(self.file, "w") as f:
             f.write(f"""tenants: {{directory: {self.folder}}}
@@ -91,6 +102,8 @@ tenant_from: [{{header: {{name: x-tenant-id, trusted: [127.0.0.0/8]}}}}]
 listeners: [{{address: "127.0.0.1:{self.port}", doors: [rest, health, metrics, status]}}]
 limits: {{default: {{deadline: 6ms}}}}
 metrics: {{tenants: {NAMES}}}
+store: {{directory: {self.folder}/store}}
+sources: [{{name: "c\\"dn", http: {{base: "http://127.0.0.1:{self.cdn.server_address[1]}"}}, tenants: [fetched, missing], poll: 1s}}]
 decision_log: {{file: {self.folder}/decisions}}
 log: {{format: json}}
 """)
@@ -100,7 +113,7 @@ log: {{format: json}}
             raise RuntimeError("the node does not start: " + open(self.log).read())
 
     def ask(self, tenant):
-        status = http(self.port, "POST", "/v1/data/p/allow", '{"input": {"user": "ann"}}', {"x-tenant-id": tenant})[0]
+        status = ask(self.port, "POST", "/v1/data/p/allow", '{"input": {"user": "ann"}}', {"x-tenant-id": tenant})[0]
         if status not in (0, 503):  # refused for overload: the node's count, and no tenant's
             self.asked[tenant] = self.asked.get(tenant, 0) + 1
 

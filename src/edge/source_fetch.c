@@ -215,6 +215,11 @@ static bool trial_failed(struct sources *s, struct supply *t, int status) {
 
 static void plan(struct sources *s, struct supply *t) {
     const struct edge_source *c = t->origin->config;
+    if (t->gone) { /* a loader may have brought it back */
+        supply_gone(s, t);
+        supply_forget(s, t);
+        return;
+    }
     int64_t at = s->now_ms + (int64_t)source_pause_ms(c->poll_us, source_random(s));
     if (t->failures)
         at = s->now_ms + (int64_t)source_backoff_ms(t->failures, c->poll_us, source_random(s));

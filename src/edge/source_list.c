@@ -98,18 +98,17 @@ static struct supply *adopt(struct sources *s, struct origin *o, struct str id) 
         t->tag[0] = t->data_tag[0] = t->modified[0] = t->sha256[0] = 0;
         supply_due(s, t, s->now_ms);
     }
-    return t->origin == o ? t : NULL;
+    if (t->origin != o) return NULL;
+    t->gone = false;
+    return t;
 }
 
 static void leave(struct sources *s, struct supply *t) {
     struct activation gone = {.kind = ACTIVATION_REFUSED, .err = ERR_NOT_FOUND, .why = "the source has it no longer"};
     supply_gone(s, t);
     supply_end(s, t, &gone);
-    if (!t->busy) {
-        supply_forget(s, t);
-        return;
-    }
-    t->mark = UINT32_MAX; /* forgotten by the next list, when its request has ended */
+    if (t->busy) t->gone = true;
+    else supply_forget(s, t);
 }
 
 /* A list is whole: who is not in it is gone. Tenants that the configuration names stay: they are asked for one by one.

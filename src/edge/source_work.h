@@ -60,6 +60,7 @@ struct supply {
     bool trial;             /* named by a request only: forgotten when nobody has it */
     bool again;             /* something new came while it was busy */
     bool exact;             /* its id stands in the configuration */
+    bool gone;         /* its source has it no longer: forgotten when its request ends */
     bool pushed;            /* opa: the last 200 said that the server holds requests */
     struct errand *polling; /* a request that the server holds */
     uint32_t mark, failures;

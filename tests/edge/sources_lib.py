@@ -30,7 +30,7 @@ class Server(servers.ThreadingHTTPServer):
 
     def __init__(self, handler=None, tls=None):
         super().__init__(("127.0.0.1", 0), handler or Files)
-        self.files, self.headers, self.faults, self.asked, self.lock = {}, {}, {}, [], threading.Lock()
+        self.files, self.headers, self.faults, self.asked, self.lock = {}, {}, {}, [], threading.RLock()
         self.token = self.type = None
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.parse
 
 from control_stand_in import Control
-from edge_lib import TMP, build, check, equal, finish, http, stop, wait_for
+from edge_lib import TMP, build, check, equal, finish, free_port, http, start, stop, wait_for
 from sources_lib import S3, LongPoll, Server, becomes, bundle, sourced, who
 
 
@@ -167,6 +168,43 @@ def credentials():
     s.stop()
 
 
+def real_s3():
+    """versitygw (third_party/versitygw/build.sh), where it has been built: a server that we did not write checks signatures and lists."""
+    program = os.path.join(os.environ.get("REGENT_CACHE", os.path.expanduser("~/.cache/regent")), "versitygw-1.8.0", "versitygw")
+    if not os.path.exists(program):
+        print("# no versitygw: third_party/versitygw/build.sh makes it")
+        return
+    root, port = f"{TMP}/s3root", free_port()
+    names = ["a", "x y+z&=é"] + [f"t{i:04}" for i in range(1100)]
+    os.makedirs(f"{root}/policies")
+    for t in names[2:]:
+        os.makedirs(f"{root}/policies/eu/tenants/{t}")
+        with open(f"{root}/policies/eu/tenants/{t}/bundle.tar.gz", "wb") as f:
+            f.write(bundle("ann", "1"))
+    server = start([program, "--access", S3.KEY, "--secret", S3.SECRET, "--region", "eu-central-1", "--port", f"127.0.0.1:{port}", "posix", root],
+                   f"{TMP}/versitygw.log")
+    wait_for(lambda: http(port, "GET", "/")[0] > 0)
+
+    def put(tenant, version):
+        url = f"http://127.0.0.1:{port}/policies/eu/tenants/{urllib.parse.quote(tenant, safe='')}/bundle.tar.gz"
+        done = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT", "--data-binary", "@-", "--aws-sigv4",
+                               "aws:amz:eu-central-1:s3", "-u", f"{S3.KEY}:{S3.SECRET}", "-H", f"x-amz-meta-version: rel-{version}",
+                               "-H", "content-type: application/gzip", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", url],
+                              input=bundle("ann", version), capture_output=True, check=True)
+        return done.stdout
+    equal("versitygw: bundles are put", [put(t, "1") for t in names[:2]], [b"200"] * 2)
+    e = sourced("versity", [{"name": "s3", "s3": {"bucket": "policies", "prefix": "eu", "region": "eu-central-1",
+                                                  "endpoint": f"http://127.0.0.1:{port}"}, "discover": True, "poll": "300ms"}])
+    e.begin({"AWS_ACCESS_KEY_ID": S3.KEY, "AWS_SECRET_ACCESS_KEY": S3.SECRET})
+    equal("versitygw: two pages of tenants, strange names too", [who(e, t) for t in (*names[:1], names[-1])] + [len(names)],
+          ["1", "1", int(e.logged("list of tenants fetched")[0]["tenants"])])
+    check("versitygw: none failed", e.metrics()['regent_source_tenants_failing{source="s3"}'] == "0", e.lines()[-4:])
+    put("a", "2")
+    check("versitygw: a new version", becomes(e, "a", "2") and e.logged("bundle activated", version="rel-2"))
+    stop(e.process)
+    stop(server)
+
+
 def control():
     c = Control()
     c.page = 2
@@ -266,7 +304,7 @@ def mixed():
     s.stop()
 
 
-for part in (cdn, modules, opa, s3, control, first_use, mixed):
+for part in (cdn, modules, opa, s3, real_s3, control, first_use, mixed):
     if os.environ.get("PARTS", part.__name__).find(part.__name__) >= 0:
         part()
 finish()

@@ -21,6 +21,7 @@ static const struct command {
     {"replay", cmd_replay, "Evaluate the decisions of a log again"},
     {"test", cmd_test, "Run policy tests"},
     {"top", cmd_top, "Show live what an edge node's tenants do"},
+    {"token", cmd_token, "Make a token for an edge node's administrators"},
     {"version", cmd_version, "Print versions"},
 };
 

@@ -119,6 +119,7 @@ static struct json *variable_value(struct config_reader *r, const struct config_
     case KEY_LIMITS: return yaml_scalar(r->a, text, source);
     case KEY_NAMES:
     case KEY_REQUIRED:
+    case KEY_TEXTS:
     case KEY_ALGORITHMS:
     case KEY_SIGNERS:
     case KEY_PATHS:

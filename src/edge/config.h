@@ -7,6 +7,8 @@
 #include "edge/limits.h"
 #include "edge/verify.h"
 
+struct admin_tokens; /* admin_tokens.h */
+
 /* Doors of a listener: bits. */
 enum door_kind {
     DOOR_REST = 1,       /* OPA's API: /v1, /v0, POST / and batch */
@@ -15,6 +17,8 @@ enum door_kind {
     DOOR_HEALTH = 8,     /* /health */
     DOOR_METRICS = 16,   /* /metrics */
     DOOR_STATUS = 32,    /* /v1/status, /v1/config */
+    DOOR_ADMIN = 64,     /* /v1/policies: versions of tenants' policies */
+    DOOR_DISTRIBUTION = 128 /* /policies, /tenants: modules and bundles, for neighbours */
 };
 
 /* Names, each exact or with one `*` at its end or start: "acme", "free-*", "*.example.com". */
@@ -213,6 +217,10 @@ struct edge_config {
     uint32_t batch_inputs;        /* in one batch at most */
     struct decision_log_config decision_log;
     struct activation_rules activation;
+    /* admin and distribution; a path NULL: no tokens */
+    const char *admin_tokens_file, *distribution_tokens_file;
+    struct name_list admin_certificates; /* URIs, dns:NAME, or whole subjects; each may do everything */
+    struct admin_tokens *admin_tokens, *distribution_tokens; /* what the files hold; NULL: no file */
 };
 
 enum {

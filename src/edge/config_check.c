@@ -264,4 +264,5 @@ void config_check(struct config_reader *r, const struct json *tree) {
     check_groups(r);
     check_prefix(r, tree);
     check_takeover(r, tree);
+    config_admin_check(r, tree);
 }

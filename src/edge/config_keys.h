@@ -16,6 +16,7 @@ enum config_kind {
     KEY_SIZE,       /* uint64_t, bytes */
     KEY_NAMES,      /* struct name_list: patterns of tenant ids */
     KEY_REQUIRED,   /* the same, or `all` */
+    KEY_TEXTS,      /* struct name_list: any texts, least to most bytes */
     KEY_ALGORITHMS, /* struct name_list */
     KEY_DOORS,      /* uint32_t: enum door_kind */
     KEY_HOSTS,      /* tenant_rule.map */
@@ -118,6 +119,9 @@ void config_tls_check(struct config_reader *r, const struct edge_listener *l, co
 /* What no key shows alone: rules that can never work, addresses given twice, files, … `tree`: places of what was
  * given. */
 void config_check(struct config_reader *r, const struct json *tree);
+
+/* The doors admin and distribution: who may open them, on which listeners. */
+void config_admin_check(struct config_reader *r, const struct json *tree);
 
 extern const char *const config_doors[]; /* "rest", … by bit */
 extern const uint32_t n_config_doors;

@@ -177,6 +177,7 @@ static struct json *value_json(struct arena *a, const struct config_key *k, cons
     case KEY_SIZE: return *(const uint64_t *)field ? text_json(a, limits_print_size, *(const uint64_t *)field) : NULL;
     case KEY_NAMES:
     case KEY_REQUIRED:
+    case KEY_TEXTS:
     case KEY_ALGORITHMS: return names_json(a, field);
     case KEY_SIGNERS: return signers_json(a, *(const uint32_t *)field);
     case KEY_PATHS: return paths_json(a, field);

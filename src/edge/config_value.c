@@ -193,7 +193,8 @@ static void set_size(struct config_reader *r, const struct config_key *k, const 
 }
 
 /* ---- Words ---- */
-const char *const config_doors[] = {"rest", "ext_authz", "http_authz", "health", "metrics", "status"};
+const char *const config_doors[] = {"rest", "ext_authz", "http_authz", "health",
+                                    "metrics", "status", "admin", "distribution"};
 const uint32_t n_config_doors = sizeof config_doors / sizeof *config_doors;
 
 /* Number of the word among words[0..n), or n after a problem that suggests one. */
@@ -346,6 +347,15 @@ static void set_headers(struct config_reader *r, const struct config_key *k, con
     }
 }
 
+static void set_texts(struct config_reader *r, const struct config_key *k, const struct json *v,
+                      struct name_list *out) {
+    if (!is_list(r, k, v, "a list of texts")) return;
+    for (uint32_t i = 0; i < v->n; i++) {
+        struct str text;
+        if (text_of(r, k, v->items[i], &text)) ARENA_PUSH(r->a, out, text);
+    }
+}
+
 static void set_required(struct config_reader *r, const struct config_key *k, const struct json *v,
                          struct name_list *out) {
     if (v->kind == JSON_STRING && str_is(v->text, "all"))
@@ -488,6 +498,7 @@ void config_set(struct config_reader *r, const struct config_key *k, const struc
     case KEY_SIZE: set_size(r, k, v, field); break;
     case KEY_NAMES: set_names(r, k, v, field); break;
     case KEY_REQUIRED: set_required(r, k, v, field); break;
+    case KEY_TEXTS: set_texts(r, k, v, field); break;
     case KEY_ALGORITHMS: set_algorithms(r, k, v, field); break;
     case KEY_SIGNERS: set_signers(r, k, v, field); break;
     case KEY_PATHS: set_paths(r, k, v, field); break;

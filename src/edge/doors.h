@@ -26,6 +26,13 @@ enum door_outcome ext_authz_handle(struct worker *w, const struct http_request *
 enum door_outcome http_authz_handle(struct worker *w, const struct http_request *request,
                                     struct http_reply *reply);
 
+/* Versions of tenants' policies, for administrators: paths below /v1/policies where that door is open (admin.c).
+ * Always put off once it is known that the call may be made. */
+enum door_outcome admin_handle(struct worker *w, const struct http_request *request, struct http_reply *reply);
+struct str admin_tenant(struct worker *w, const struct http_request *request);
+void admin_refuse(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
+bool admin_has_path(struct str path);
+
 /* Only the tenant of a request, for fair queueing: a view, or ptr NULL when there is none (the door
  * will say why). Cheaper than the door itself. */
 struct str rest_tenant(struct worker *w, const struct http_request *request);
@@ -43,9 +50,10 @@ struct door {
     enum door_outcome (*handle)(struct worker *w, const struct http_request *request, struct http_reply *reply);
     struct str (*tenant)(struct worker *w, const struct http_request *request);
     void (*refuse)(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
+    bool background; /* what it puts off goes to lanes of its own, which decide nothing and may wait */
 };
-/* gRPC at a listener with that door: ext_authz; below http_authz_prefix where that door is open: HTTP authz; all else:
- * REST, which says what is not there. */
+/* gRPC at a listener with that door: ext_authz; below http_authz_prefix where that door is open: HTTP authz; the paths
+ * of admin where that is open; all else: REST, which says what is not there. */
 const struct door *door_of(const struct edge_config *config, const struct http_request *request);
 
 #endif

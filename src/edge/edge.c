@@ -3,6 +3,7 @@
 #include "edge/edge.h"
 #include "base/clock.h"
 #include "edge/activator.h"
+#include "edge/admin_tokens.h"
 #include "edge/decision_log.h"
 #include "edge/folder.h"
 #include "edge/life.h"
@@ -21,6 +22,8 @@
 
 enum {
     MAX_LANES = 64, /* of all sets */
+    BACKGROUND_LANES = 4,  /* for calls of administrators and neighbours */
+    BACKGROUND_WAITING = 64,
     REQUEST_ARENA_BYTES = 256 << 20,
     INPUT_BYTES = 64 << 20,
     LIVE_INSTANCES = 1024,
@@ -32,6 +35,8 @@ enum {
     TICK_US = 500 /* so that a slice of a millisecond ends after one and a half at most */
 };
 
+#define BACKGROUND_WAIT_NS 10000000000u
+
 struct edge {
     const struct edge_reload *reload;
     struct log log; /* what outlives configurations logs here */
@@ -41,6 +46,7 @@ struct edge {
     struct sources *sources;
     struct listeners *listeners;
     struct node node;
+    struct admin_logins logins;
     struct worker like;
     struct decision_log *decisions;
     struct tracer *tracer;
@@ -103,9 +109,15 @@ static enum err start_lanes(struct edge *e, const struct worker_group *group, un
 static enum err start_all_lanes(struct edge *e) {
     const struct edge_config *c = &e->setup->config;
     unsigned number = NODE_MAX_THREADS; /* behind the loops' */
-    e->lanes.items = calloc(1 + c->groups.n, sizeof(struct lanes *));
+    e->lanes.items = calloc(2 + c->groups.n, sizeof(struct lanes *));
     enum err err = e->lanes.items ? start_lanes(e, NULL, &number) : ERR_MEMORY;
     for (uint32_t i = 0; !err && i < c->groups.n; i++) err = start_lanes(e, &c->groups.items[i], &number);
+    struct lanes_options o = {.threads = BACKGROUND_LANES, .max_waiting = BACKGROUND_WAITING, .first_number = number,
+                              .like = &e->like, .engine = e->engine, .live_instances = 1, .setup = e->setup,
+                              .wait_ns = BACKGROUND_WAIT_NS};
+    if (!err && number + BACKGROUND_LANES > MAIN_READER) err = ERR_LIMIT;
+    if (!err) err = lanes_new(&o, &e->lanes.background);
+    if (!err) e->lanes.items[e->lanes.n++] = e->lanes.background;
     return err;
 }
 
@@ -289,6 +301,8 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     struct engine_options engine = {.cache_dir = config->cache_dir, .log = &e->log, .tick_us = TICK_US,
                                     .one_thread_compile = true};
     enum err err = name_node(&e->node);
+    e->node.logins = &e->logins;
+    if (!err && getrandom(&e->logins.key, sizeof e->logins.key, 0) != sizeof e->logins.key) err = ERR_IO;
     if (!err && life_begin(&e->life, config, why, sizeof why)) err = give_up(e, why);
     if (!err && (err = setup_new(config, &e->setup, why, sizeof why)) && why[0])
         log_line(&e->log, LOG_ERROR, "configuration refused", "reason", why, NULL);

@@ -177,16 +177,21 @@ static void files_deinit(struct files *files) {
     buf_deinit(&files->sha256);
 }
 
-static enum err offer(struct loading *l, const struct seen *s) {
-    struct folder *f = l->f;
+/* How files are offered. */
+struct manner {
+    bool quiet, allow_older, at_once;
+};
+
+static enum err offer(const struct folder *f, const struct seen *s, struct manner manner, struct activation *done) {
     struct files files;
-    struct activation done;
     int64_t requested_ns = (int64_t)clock_of(CLOCK_REALTIME);
     enum err e = read_files(f, s, &files);
     struct verify_rules rules = f->options.config->verify;
     if (!rules.max_bundle_bytes) rules.max_bundle_bytes = f->options.max_bytes;
     if (e) {
         activator_failed(f->options.activator, str_of(s->id), FOLDER_NAME, e, 0, files.why);
+        *done = (struct activation){.kind = ACTIVATION_REFUSED, .err = e};
+        snprintf(done->why, sizeof done->why, "%s", files.why);
     } else {
         struct candidate c = {.tenant = str_of(s->id),
                               .bundle = buf_view(&files.bundle),
@@ -194,10 +199,12 @@ static enum err offer(struct loading *l, const struct seen *s) {
                               .data = buf_view(&files.data),
                               .verify = &rules,
                               .from = FOLDER_NAME,
-                              .quiet = l->n > QUIET_ABOVE,
+                              .quiet = manner.quiet,
+                              .allow_older = manner.allow_older,
+                              .at_once = manner.at_once,
                               .requested_ns = requested_ns};
-        activator_offer(f->options.activator, &c, &done);
-        e = done.kind == ACTIVATION_REFUSED ? done.err : OK;
+        activator_offer(f->options.activator, &c, done);
+        e = done->kind == ACTIVATION_REFUSED ? done->err : OK;
     }
     files_deinit(&files);
     return e;
@@ -245,10 +252,12 @@ static struct seen *next_changed(struct loading *l) {
 
 static void *load_changed(void *arg) {
     struct loading *l = arg;
+    struct activation done;
+    struct manner manner = {.quiet = l->n > QUIET_ABOVE};
     pthread_mutex_lock(&l->lock);
     for (struct seen *s; (s = next_changed(l));) {
         pthread_mutex_unlock(&l->lock);
-        enum err e = offer(l, s);
+        enum err e = offer(l->f, s, manner, &done);
         pthread_mutex_lock(&l->lock);
         settle(l, s, e);
     }
@@ -359,4 +368,19 @@ void folder_scan(struct folder *f, uint32_t *loaded, uint32_t *refused) {
     }
     if (loaded) *loaded += l.loaded;
     if (refused) *refused += l.refused;
+}
+
+/* The next scan finds that it knows these bytes. */
+bool folder_offer_now(const struct folder_options *options, struct str tenant, bool allow_older, bool at_once,
+                      struct activation *out) {
+    struct folder f = {.options = *options};
+    struct seen s = {0};
+    if (tenant.len >= sizeof s.id || memchr(tenant.ptr, '/', tenant.len)) return false;
+    memcpy(s.id, tenant.ptr, tenant.len);
+    if (!f.options.max_bytes) f.options.max_bytes = DEFAULT_BYTES;
+    if (!valid_id(s.id)) return false;
+    enum glance g = look(&f, s.id, &s.bare, &s.print);
+    if (g == GLANCE_ABSENT || g == GLANCE_OTHER) return false;
+    (void)offer(&f, &s, (struct manner){.allow_older = allow_older, .at_once = at_once}, out);
+    return true;
 }

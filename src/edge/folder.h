@@ -25,5 +25,9 @@ void folder_configure(struct folder *f, const struct edge_config *config);
  * after a while when the machine failed and not the files. Counts of what happened go to *loaded
  * and *refused (may be NULL). */
 void folder_scan(struct folder *f, uint32_t *loaded, uint32_t *refused);
+/* Looks at one tenant's files now and offers them, whatever scans go on; of options only config, activator, log and
+ * max_bytes count. false: there are none. Any thread. */
+bool folder_offer_now(const struct folder_options *options, struct str tenant, bool allow_older, bool at_once,
+                      struct activation *out);
 
 #endif

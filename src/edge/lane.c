@@ -241,7 +241,7 @@ enum err lanes_new(const struct lanes_options *o, struct lanes **out) {
     if (!l) return ERR_MEMORY;
     l->options = *o;
     l->n = o->threads;
-    l->wait_ns = o->setup->config.queue_wait_us * 1000;
+    l->wait_ns = o->wait_ns ? o->wait_ns : o->setup->config.queue_wait_us * 1000;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
     pthread_condattr_init(&monotonic);
@@ -267,7 +267,7 @@ uint32_t lanes_threads(const struct lanes *l) { return l->n; }
 
 void lanes_configure(struct lanes *l, struct setup *setup, struct identifier **identifiers) {
     pthread_mutex_lock(&l->lock);
-    l->wait_ns = setup->config.queue_wait_us * 1000;
+    if (!l->options.wait_ns) l->wait_ns = setup->config.queue_wait_us * 1000;
     for (uint32_t i = 0; i < l->n; i++) {
         struct lane *lane = &l->lanes[i];
         if (lane->next_setup) {

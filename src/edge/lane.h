@@ -34,6 +34,7 @@ struct lanes_options {
     uint32_t live_instances;
     struct setup *setup; /* one use a lane is taken */
     struct lane_counts *counts;
+    uint64_t wait_ns; /* how long a request may wait for a lane; 0: the configuration's */
 };
 MUST_USE enum err lanes_new(const struct lanes_options *options, struct lanes **out);
 /* From any loop: takes the job, which comes back by server_post of job->back, answered or refused. */

@@ -114,6 +114,10 @@ static struct tenant *tenant_of(struct loop *l, const struct door *door, const s
 
 static void to_lanes(struct loop *l, struct job *job) {
     const struct edge_config *c = l->worker.config;
+    if (job->door->background) {
+        lanes_take(l->lanes->background, job);
+        return;
+    }
     const struct worker_group *g = c->groups.n && job->tenant ? worker_group_of(c, str_of(job->tenant->id)) : NULL;
     lanes_take(l->lanes->items[g ? 1 + (g - c->groups.items) : 0], job);
 }
@@ -201,11 +205,11 @@ static enum http_outcome answer_later(struct loop *l, const struct door *door, c
     uint32_t charged = w->admitted;
     w->held = NULL;
     if (!tenant && !w->missed) tenant = tenant_of(l, door, q);
-    if (w->missed || (!tenant && !held && w->may_wait)) {
+    if (!door->background && (w->missed || (!tenant && !held && w->may_wait))) {
         give_back(held);
         return answer_when_loaded(l, door, q, r);
     }
-    count(&l->counts->overruns);
+    if (!door->background) count(&l->counts->overruns);
     struct job *job = put_off(l, door, q, tenant, r);
     if (!job) {
         give_back(held);
@@ -314,7 +318,7 @@ static void serve_job(struct loop *l, struct job *job) {
         else serve_job(l, job); /* once more: it does not wait again */
         return;
     }
-    count(&l->counts->overruns);
+    if (!job->door->background) count(&l->counts->overruns);
     to_lanes(l, job);
 }
 

@@ -6,9 +6,10 @@
 
 struct loop;
 
-/* Where requests go that are put off: lanes[0] are the node's own, lanes[1 + i] those of config.groups[i]. */
+/* Where requests go that are put off: items[0] are the node's own, items[1 + i] those of config.groups[i], the last
+ * ones `background`, for doors that decide nothing. */
 struct lane_sets {
-    struct lanes **items;
+    struct lanes **items, *background;
     uint32_t n;
 };
 struct loop_options {

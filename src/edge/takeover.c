@@ -160,8 +160,8 @@ static bool send_message(int channel, const char *text, int fd) {
 static bool receive_message(int channel, char text[MESSAGE_BYTES], int *fd, int flags) {
     struct iovec part = {text, MESSAGE_BYTES - 1};
     union control control;
-    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space,
-                       .msg_controllen = sizeof control.space};
+    struct msghdr m = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
     ssize_t n;
     *fd = -1;
     do n = recvmsg(channel, &m, MSG_CMSG_CLOEXEC | flags);

@@ -11,7 +11,7 @@ struct inherited {
         char address[CONFIG_SHAPE_BYTES]; /* as a listener's */
         int fd;                           /* -1: taken */
         bool shares;                      /* SO_REUSEPORT: others may listen there too */
-    } *items;
+    } * items;
     uint32_t n, cap;
 };
 void inherited_deinit(struct inherited *in); /* closes what nobody took */

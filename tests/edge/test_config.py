@@ -46,6 +46,7 @@ def prepare():
     certificate("open", 0o644)
     write("empty", "")
     write("keys.json", '{"keys": []}')
+    write("tokens", "ops sha256:" + "0" * 64 + "\n")
 
 
 def run(*flags, env=None):
@@ -111,7 +112,7 @@ def documents():
 def with_files(text):
     """The text with files that are there instead of those of /etc."""
     for name, file in (("tls.crt", "a.crt"), ("tls.key", "a.key"), ("clients.crt", "a.crt"), ("jwks.json", "a.crt"),
-                       ("signers.pem", "a.crt"), ("token", "a.key"), ("ca.pem", "a.crt"), ("client.pem", "a.crt"),
+                       ("signers.pem", "a.crt"), ("tokens", "tokens"), ("neighbours", "tokens"), ("token", "a.key"), ("ca.pem", "a.crt"), ("client.pem", "a.crt"),
                        ("client.key", "a.key"), ("aws", "a.key")):
         text = text.replace("/etc/regent/" + name, f"{DIR}/{file}")
     return text

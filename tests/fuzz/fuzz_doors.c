@@ -3,6 +3,8 @@
  * chooses. out: crashes only. owns: a node of one tenant, kept from input to input. Laws: who does not say the word is
  * allowed nothing; a reply is whole. The policy: doors/, built by tests/fuzz/run.sh. */
 #include "bundle/bundle.h"
+#include "edge/activator.h"
+#include "edge/admin_tokens.h"
 #include "edge/authz.h"
 #include "edge/doors.h"
 #include "edge/setup.h"
@@ -16,6 +18,7 @@ enum { MAX_INPUT = 1 << 16, CHECK = 1, PACKED = 2, DRY = 4, SPOILT = 8 };
 
 static struct fuzz {
     struct node node;
+    struct admin_logins logins;
     struct edge_listener listener;
     struct setup *setup;
     struct worker worker;
@@ -49,6 +52,8 @@ static void configure(struct edge_config *c) {
         {.kind = TENANT_BY_PATH, .pattern = {"/in/{tenant}", 12}},
         {.kind = TENANT_BY_HEADER, .name = {"x-tenant-id", 11}, .of_subject = true}};
     static struct address_range all = {.bits = 0};
+    static struct admin_token token = {.name = {"fuzz", 4}, .scopes = (1u << ADMIN_SCOPES) - 1};
+    static struct admin_tokens tokens = {&token, 1, 1};
     rules[2].trusted.items = &all;
     rules[2].trusted.n = 1;
     edge_config_init(c, &f->arena);
@@ -59,6 +64,8 @@ static void configure(struct edge_config *c) {
     c->http_authz_prefix = STR("/authz");
     c->rest_path = STR("t/allow");
     c->batch_inputs = 8;
+    c->admin_tokens = &tokens;
+    sha256("open", 4, token.hash);
     c->body_bytes = 1 << 20;
 }
 
@@ -73,7 +80,13 @@ static void start(void) {
     law(setup_new(&none, &f->setup, why, sizeof why) == OK);
     configure(&f->setup->config);
     law(engine_new(&options, &engine) == OK && tenants_new(&f->node.tenants) == OK);
+    law(metrics_names_new(&f->node.names) == OK);
+    f->node.engine = engine;
+    const struct activator_options activator = {
+        .config = &f->setup->config, .engine = engine, .tenants = f->node.tenants, .log = &f->setup->config.log};
+    law(activator_new(&activator, &f->node.activator) == OK);
     f->node.n_loops = 1;
+    f->node.logins = &f->logins;
     f->listener = (struct edge_listener){.name = STR("all"), .address = "127.0.0.1:1", .doors = ~0u};
     struct worker *w = &f->worker;
     *w = (struct worker){.tenants = f->node.tenants, .config = &f->setup->config, .log = &f->setup->config.log, .node = &f->node, .random = {1, 2}};

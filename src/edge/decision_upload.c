@@ -17,6 +17,7 @@ enum {
     PLAIN_BYTES = 512 << 20,
     WHY_BYTES = 256,
     PARTS = 2,
+    MOST_RATIO = 100,
     FIRST_RATIO = 2 /* plain to compressed, assumed */
 };
 
@@ -34,6 +35,7 @@ struct uploader {
     pthread_cond_t work;
     struct queued *first, **last;
     uint64_t bytes; /* that wait */
+    uint32_t n;     /* lines */
     bool started, stopping, changed;
     _Atomic bool cancel;
     char *url, *token_file, *ca_file; /* url: whole; NULL: no service */
@@ -72,7 +74,8 @@ static void sending_deinit(struct sending *s) {
 static bool pack(struct uploader *u, const struct queued *first, uint32_t n) {
     buf_clear(&u->plain);
     buf_clear(&u->packed);
-    for (uint32_t i = 0; i < n; i++, first = first->next) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (i) first = first->next;
         buf_byte(&u->plain, i ? ',' : '[');
         buf_put(&u->plain, first->text, first->len);
     }
@@ -80,11 +83,12 @@ static bool pack(struct uploader *u, const struct queued *first, uint32_t n) {
     return !u->plain.err && gzip_deflate(buf_view(&u->plain), 6, &u->packed) == OK;
 }
 
-static uint32_t estimate(const struct uploader *u, const struct queued *first, uint64_t limit) {
-    double room = (double)limit * u->ratio * 0.95;
-    uint32_t n = 0;
-    for (; first && (room -= (double)first->len + 1) > 0; first = first->next) n++;
-    return n ? n : 1;
+/* How many of `most` lines may fit. Lines are added behind them meanwhile. */
+static uint32_t estimate(const struct uploader *u, const struct queued *first, uint32_t most, uint64_t limit) {
+    double room = (double)limit * u->ratio * 0.95 - (double)first->len;
+    uint32_t n = 1;
+    while (n < most && (room -= (double)(first = first->next)->len + 1) > 0) n++;
+    return n;
 }
 
 static void drop_queued(struct uploader *u, struct queued *q, bool dropped) {
@@ -101,6 +105,7 @@ static void shift(struct uploader *u, uint32_t n, bool dropped) {
         struct queued *q = u->first;
         u->first = q->next;
         u->bytes -= q->held;
+        u->n--;
         if (!u->first) u->last = &u->first;
         pthread_mutex_unlock(&u->lock);
         drop_queued(u, q, dropped);
@@ -166,12 +171,11 @@ static void shrink(struct uploader *u, uint32_t *n) {
     u->ratio = u->ratio > 1 ? u->ratio * 0.7 : u->ratio;
 }
 
-static uint64_t grown(double ratio) { return ratio > 100 ? 0 : 1; }
-
 /* Sends one batch that fits. false: it failed, try again later. */
-static bool send_batch(struct uploader *u, const struct sending *s, struct queued *first, uint64_t *retry_after_ms) {
+static bool send_batch(struct uploader *u, const struct sending *s, const struct queued *first, uint32_t most,
+                       uint64_t *retry_after_ms) {
     char why[WHY_BYTES] = "";
-    for (uint32_t n = estimate(u, first, s->limit); n;) {
+    for (uint32_t n = estimate(u, first, most, s->limit); n;) {
         if (!pack(u, first, n) || u->packed.len > s->limit) {
             if (n == 1) shift(u, 1, true); /* it never fits */
             if (n == 1) return true;
@@ -190,7 +194,7 @@ static bool send_batch(struct uploader *u, const struct sending *s, struct queue
         atomic_fetch_add_explicit(good ? &u->log->counts.uploads : &u->log->counts.uploads_failed, 1,
                                   memory_order_relaxed);
         if (!good) return false;
-        if (u->packed.len < s->limit / 2 && grown(u->ratio)) u->ratio *= 1.3;
+        if (u->packed.len < s->limit / 2 && u->ratio < MOST_RATIO) u->ratio *= 1.3;
         shift(u, n, false);
         return true;
     }
@@ -211,9 +215,10 @@ static void send_all(struct uploader *u, uint32_t *failures, uint64_t *delay_ms)
     bool good = true;
     sending_init(u, &s);
     while (good && s.url && u->first && !u->changed) {
-        struct queued *first = u->first;
+        const struct queued *first = u->first;
+        uint32_t most = u->n;
         pthread_mutex_unlock(&u->lock);
-        good = send_batch(u, &s, first, &retry_after_ms);
+        good = send_batch(u, &s, first, most, &retry_after_ms);
         pthread_mutex_lock(&u->lock);
     }
     sending_deinit(&s);
@@ -296,6 +301,7 @@ void uploader_put(struct uploader *u, struct tenant *tenant, struct str line) {
     *u->last = q;
     u->last = &q->next;
     u->bytes += held;
+    u->n++;
     if (!was_urgent && is_urgent(u)) pthread_cond_signal(&u->work);
     pthread_mutex_unlock(&u->lock);
 }

@@ -233,6 +233,29 @@ static void warn_of_placeholders(struct str file, struct str text) {
     }
 }
 
+/* Masks that the module does not answer for mask nothing. */
+static void warn_of_masks(struct arena *a, const struct compile *c) {
+    static const char *const names[] = {"mask", "drop"};
+    for (uint32_t i = 0; i < c->modules.n; i++) {
+        const struct module *m = c->modules.items[i];
+        if (!str_is(ref_dotted(a, m->package), "data.system.log")) continue;
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+            const char *path = arena_printf(a, NULL, "system/log/%s", names[k]);
+            bool there = false, asked = false;
+            for (uint32_t r = 0; r < m->rules.n; r++) {
+                struct str rule = ref_dotted(a, m->rules.items[r]->path);
+                there = there || str_is(rule, arena_printf(a, NULL, "data.system.log.%s", names[k]));
+            }
+            for (uint32_t e = 0; e < c->request->n_entrypoints; e++)
+                asked = asked || str_is(c->request->entrypoints[e], path) ||
+                        str_is(c->request->entrypoints[e], arena_printf(a, NULL, "data.system.log.%s", names[k]));
+            if (there && !asked)
+                fprintf(stderr, "warning: %.*s: nodes ask %s only as an entrypoint: pass -e %s\n",
+                        STR_FMT(m->file), path, path);
+        }
+    }
+}
+
 static int build(struct arena *a, struct build_flags *f, const struct loaded *loaded, const struct json *values) {
     bool json_errors = str_is(f->format, "json");
     struct compile_request request = {
@@ -255,6 +278,7 @@ static int build(struct arena *a, struct build_flags *f, const struct loaded *lo
     else if (e == ERR_DIAG) code = report_errors(&c.diags, json_errors, EXIT_FAILED);
     else if (e) code = fail("%s", err_meaning(e));
     else code = finish(a, f, &c, loaded);
+    if (!e && !f->dump.len && str_is(f->target, "wasm")) warn_of_masks(a, &c);
     compile_end(&c);
     return code;
 }

@@ -168,6 +168,7 @@ static enum err set_entry(struct activator *a, struct known *t, const struct kep
                                .own = k->own,
                                .version = str_of(k->version),
                                .sha256 = str_of(k->sha256),
+                               .has_masks = k->has_masks,
                                .trial = trial ? trial_acquire(trial) : NULL};
     pthread_mutex_lock(&a->table);
     enum err e = tenants_set(a->options.tenants, str_of(t->id), &v);

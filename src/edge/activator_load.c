@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "edge/activator_private.h"
+#include "edge/decision_log.h"
 #include "edge/authz.h"
 #include "edge/decide.h"
 #include <stdio.h>
@@ -181,6 +182,7 @@ enum err work_load(struct activator *a, struct work *w) {
                                    .max_compile_us = l.compile_us};
     struct str module = b->full.len ? b->full : b->thin;
     sha256_hex(module.ptr, module.len, w->kept->sha256);
+    w->kept->has_masks = decision_log_has_masks(b);
     enum err e = policy_load(a->options.engine, &source, &w->kept->policy, &message);
     return e ? say(w, e, message.text[0] ? message.text : err_meaning(e)) : OK;
 }

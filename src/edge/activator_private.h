@@ -20,6 +20,7 @@ struct kept {
     struct policy *policy; /* one count */
     bool taken_back;       /* by a watch or an operator: no rollback goes there by itself */
     struct tenant_limits own;
+    bool has_masks; /* tenant_version's */
 };
 void kept_free(struct kept *k); /* NULL: nothing */
 

@@ -271,6 +271,7 @@ void event_print(const struct event_record *e, struct str labels, struct arena *
         else
             out->len = before;
     }
+    if (e->version && e->version->hidden) buf_cstr(out, "\"erased\":[\"/input\",\"/result\"],");
     if (e->kind == DECISION_FAILED || e->kind == DECISION_NO_TENANT) put_error(e, out);
     if (who.len) put_text("\"requested_by\":", who, out);
     put_time(e->time_ns, out);

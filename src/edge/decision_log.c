@@ -37,6 +37,7 @@ struct printer {
 
 static void print(struct decision_log *l, struct printer *p, const struct event_record *e) {
     buf_clear(&p->line);
+    if (e->version && e->version->hidden) atomic_fetch_add_explicit(&l->counts.mask_failed, 1, memory_order_relaxed);
     event_print(e, buf_view(&l->labels), &p->arena, &p->line);
     if (p->line.err)
         decision_log_dropped(l, event_tenant(e), DROPPED_SIZE);

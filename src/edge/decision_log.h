@@ -22,6 +22,11 @@ void decision_log_configure(struct decision_log *l, const struct edge_config *co
 void decision_log_reopen(struct decision_log *l);
 void decision_log_metrics(const struct decision_log *l, struct buf *out);
 
+/* Does the bundle's Rego have rules system.log.mask? They mask only when the module answers for them: it is hidden what
+ * a module without that entrypoint decides. */
+struct bundle;
+bool decision_log_has_masks(const struct bundle *b);
+
 /* One a thread that decides; lives as long as the log. NULL: no memory. */
 struct recorder *recorder_new(struct decision_log *l);
 

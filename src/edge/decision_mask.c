@@ -1,6 +1,7 @@
 /* Masks of a tenant's policy, applied to an event as OPA applies them.
  * in: an event, the rules that the policy gave. out: the event without what they name. owns: nothing. */
 #include "base/json.h"
+#include "bundle/bundle.h"
 #include "edge/decision_log_private.h"
 #include "net/http.h"
 
@@ -202,4 +203,44 @@ void mask_hide(struct arena *a, struct json *event, const char *why) {
     json_set(a, error, STR("message"), json_string(a, str_of(why)));
     if (!json_get_c(event, "error")) json_set(a, event, STR("error"), error);
     json_set(a, json_get_c(event, "custom"), STR("mask_error"), json_string(a, str_of(why)));
+}
+
+/* ---- bundles ---- */
+
+/* Does a line of the Rego text begin with `words`, a blank between each two, and then no letter? */
+static bool has_line(struct str text, const char *words) {
+    for (size_t at = 0; at < text.len;) {
+        struct str rest = str_from(text, at);
+        const char *w = words;
+        size_t i = 0;
+        while (*w && i < rest.len) {
+            bool blank = rest.ptr[i] == ' ' || rest.ptr[i] == '\t';
+            if (*w == ' ' && blank) {
+                while (i < rest.len && (rest.ptr[i] == ' ' || rest.ptr[i] == '\t')) i++;
+                w++;
+            } else if (*w == rest.ptr[i]) {
+                w++, i++;
+            } else {
+                break;
+            }
+        }
+        char next = i < rest.len ? rest.ptr[i] : ' ';
+        next = char_lower(next);
+        bool more = (next >= 'a' && next <= 'z') || (next >= '0' && next <= '9') || next == '_';
+        if (!*w && !more) return true;
+        const char *end = memchr(rest.ptr, '\n', rest.len);
+        if (!end) return false;
+        at += (size_t)(end - rest.ptr) + 1;
+    }
+    return false;
+}
+
+bool decision_log_has_masks(const struct bundle *b) {
+    for (uint32_t i = 0; i < b->files.n; i++) {
+        const struct bundle_file *f = &b->files.items[i];
+        if (str_ends(f->path, STR(".rego")) && has_line(f->bytes, "package system.log") &&
+            (has_line(f->bytes, "mask") || has_line(f->bytes, "default mask")))
+            return true;
+    }
+    return false;
 }

@@ -21,6 +21,8 @@ enum {
     WAIT_MOST_NS = 1000000000
 };
 
+#define NO_ENTRYPOINT "the policy has masks, and its module no entrypoint for them"
+
 /* ---- versions ---- */
 
 static void free_versions(struct event_version *v) {
@@ -63,7 +65,7 @@ static const struct event_override *override_of(const struct decision_log_config
     return NULL;
 }
 
-static void put_texts(const struct tenant_entry *t, struct buf *out, size_t *n_bundles) {
+static void put_texts(const struct tenant_entry *t, bool hidden, struct buf *out, size_t *n_bundles) {
     struct str id = str_of(t->tenant->id);
     buf_cstr(out, "\"bundles\":{");
     json_print_string(id, out);
@@ -76,6 +78,7 @@ static void put_texts(const struct tenant_entry *t, struct buf *out, size_t *n_b
     buf_cstr(out, ",\"version\":");
     json_print_string(t->version, out);
     if (t->sha256.len) buf_cstr(out, ",\"module_sha256\":"), json_print_string(t->sha256, out);
+    if (hidden) buf_cstr(out, ",\"mask_error\":\"" NO_ENTRYPOINT "\"");
     buf_cstr(out, ",\"door\":\"");
 }
 
@@ -84,14 +87,17 @@ static struct event_version *version_new(const struct decision_log_config *c, co
     struct event_version *v = NULL;
     struct buf text;
     size_t n = 0;
+    int32_t mask = policy_entrypoint(t->policy, c->mask_path);
+    bool hidden = mask < 0 && t->has_masks && str_is(c->mask_path, "system/log/mask");
     buf_init(&text, 16 << 10);
-    put_texts(t, &text, &n);
+    put_texts(t, hidden, &text, &n);
     if (!text.err) v = malloc(sizeof *v + text.len);
     if (v) {
         *v = (struct event_version){.tenant = t->tenant,
                                     .policy = policy_number(t->policy),
                                     .enabled = !o || o->enabled,
-                                    .mask = policy_entrypoint(t->policy, c->mask_path),
+                                    .hidden = hidden,
+                                    .mask = mask,
                                     .drop = policy_entrypoint(t->policy, c->drop_path),
                                     .sample = o && o->sample != EVENTS_AS_ALL ? o->sample : c->sample,
                                     .max_per_second = o && o->max_per_second != EVENTS_AS_ALL ? o->max_per_second
@@ -107,7 +113,9 @@ static struct event_version *version_new(const struct decision_log_config *c, co
     return v;
 }
 
-static struct event_version *version_of(struct recorder *r, const struct edge_config *c, const struct tenant_entry *t) {
+static struct event_version *version_of(struct worker *w, const struct tenant_entry *t) {
+    struct recorder *r = w->recorder;
+    const struct edge_config *c = w->config;
     if (r->config != c || r->n_versions >= MAX_VERSIONS) {
         retire_all(r);
         r->config = c;
@@ -124,6 +132,9 @@ static struct event_version *version_of(struct recorder *r, const struct edge_co
     if (r->retired) sweep(r);
     struct event_version *v = version_new(&c->decision_log, t);
     if (!v) return NULL;
+    if (v->hidden)
+        log_line(r->log->log, LOG_WARN, "events are logged without input and result", "tenant_id", t->tenant->id,
+                 "reason", NO_ENTRYPOINT ": build it with -e system/log/mask", NULL);
     v->next = *bucket;
     *bucket = v;
     r->n_versions++;
@@ -248,14 +259,15 @@ struct pieces {
     char who[64];
 };
 
-static void gather(struct worker *w, const struct tenant_entry *t, const struct ask *ask, const struct decision *d,
-                   struct pieces *p) {
+static void gather(struct worker *w, const struct tenant_entry *t, const struct event_version *v, const struct ask *ask,
+                   const struct decision *d, struct pieces *p) {
     const struct name_list *headers = &w->config->decision_log.headers;
     *p = (struct pieces){.headers = {.max = HEADERS_BYTES}};
     p->of[PART_TENANT] = t ? STR("") : ask->tenant;
     p->of[PART_PATH] = ask->document.ptr ? ask->document : ask->path;
-    p->of[PART_INPUT] = ask->input;
-    if (d->kind == DECISION_VALUE) p->of[PART_RESULT] = d->json;
+    bool hidden = v && v->hidden;
+    if (!hidden) p->of[PART_INPUT] = ask->input;
+    if (!hidden && d->kind == DECISION_VALUE) p->of[PART_RESULT] = d->json;
     p->of[PART_WHO] = who_asks(&w->facts, p->who);
     p->of[PART_TRACE] = request_header(&w->facts, STR("traceparent"));
     if (headers->n) put_headers(&w->facts, headers, &p->headers);
@@ -282,7 +294,7 @@ static void write_head(struct worker *w, const struct tenant_entry *t, struct ev
     const struct request_facts *f = &w->facts;
     *e = (struct event_record){.kind = (uint8_t)d->kind,
                                .err = (uint16_t)d->err,
-                               .has_input = ask->input.ptr != NULL,
+                               .has_input = ask->input.ptr && !(v && v->hidden),
                                .time_ns = clock_of(CLOCK_REALTIME),
                                .eval_ns = d->eval_ns,
                                .handler_ns = f->began_ns ? clock_ns() - f->began_ns : 0,
@@ -299,7 +311,7 @@ static void write_event(struct worker *w, const struct tenant_entry *t, struct e
     struct recorder *r = w->recorder;
     struct pieces p;
     size_t need = sizeof(struct event_record) + LATE_BYTES, at = 0;
-    gather(w, t, ask, d, &p);
+    gather(w, t, v, ask, d, &p);
     for (int i = 0; i < N_PARTS; i++) need += p.of[i].len;
     struct event_record *e = NULL;
     bool fits = need < LIMIT_BYTES && tenant_fits(r->log, t ? t->tenant : NULL, need);
@@ -326,7 +338,7 @@ void decision_log_add(struct worker *w, const struct tenant_entry *t, const stru
     if (r->open) commit(r);
     if (c->denials_only && !decision_denies(d)) return;
     if (t && t->policy) {
-        if (!(v = version_of(r, w->config, t))) {
+        if (!(v = version_of(w, t))) {
             drop(r, t->tenant, DROPPED_BUFFER);
             return;
         }

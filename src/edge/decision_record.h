@@ -24,6 +24,7 @@ struct event_version {
     uint64_t added;               /* events that refer to it; the recorder's thread alone */
     _Atomic uint64_t done;        /* of those: finished */
     bool enabled, watched;        /* watched: it has entrypoints for masking or dropping */
+    bool hidden;                  /* its masks cannot be asked: events have neither input nor result */
     int32_t mask, drop;           /* their numbers, or -1 */
     uint32_t sample, max_per_second;
     struct limits limits;         /* of evaluations */

@@ -302,6 +302,7 @@ static struct version *version_new(const struct tenants *t, struct cell *c,
                                      .policy = from->policy,
                                      .trial = from->trial,
                                      .own = from->own,
+                                     .has_masks = from->has_masks,
                                      .limits = limits_of(t, c, from->own)};
     v->entry.revision = put_text(&at, from->revision);
     v->entry.version = put_text(&at, from->version);
@@ -341,6 +342,7 @@ static void resolve(struct tenants *t, struct cell *c) {
                                   .own = old->entry.own,
                                   .version = old->entry.version,
                                   .sha256 = old->entry.sha256,
+                                  .has_masks = old->entry.has_masks,
                                   .trial = old->entry.trial};
     struct version *v = version_new(t, c, &same);
     if (!v) return;

@@ -48,6 +48,7 @@ struct tenant_entry {
     struct str revision;         /* may be empty */
     struct tenant_limits own;    /* the bundle's */
     struct str version, sha256;  /* its name; of its module, in hex; end with 0 */
+    bool has_masks;              /* its Rego says what its decision log is to mask */
 };
 
 struct tenants;
@@ -75,6 +76,7 @@ struct tenant_version {
     struct tenant_limits own;
     struct str version, sha256;
     struct trial *trial;
+    bool has_masks;
 };
 MUST_USE enum err tenants_set(struct tenants *t, struct str id, const struct tenant_version *version);
 /* How a tenant's limits follow from its bundle's: asked at each change, and for all tenants by

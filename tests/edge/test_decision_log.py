@@ -202,6 +202,7 @@ def failing_masks():
     built = {name.replace(" ", "-"): ({"p.rego": POLICY, "log.rego": f"package system.log\n\n{text}\n"}, ENTRYPOINTS + ["system/log/mask"])
              for name, text in tenants.items()}
     built["good"] = MASKED
+    built["forgotten"] = ({"p.rego": POLICY, "log.rego": MASK}, ENTRYPOINTS)
     built["fails-to-drop"] = ({"p.rego": POLICY, "log.rego": 'package system.log\n\nmask contains "/input/password"\n\n'
                                                              'drop := true if input.path\n\ndrop := false if input.result\n'}, LOGGED)
     node = node_of(built, more="limits: {default: {deadline: 100ms, memory: 16MiB}}\n")
@@ -212,10 +213,14 @@ def failing_masks():
     check("no answer waits for a mask", time.time() - began < 5, time.time() - began)
     events = {e["custom"]["tenant_id"]: e for e in node.events(len(built), 20)}
     equal("every decision is logged", sorted(events), sorted(built))
-    for tenant in sorted(set(built) - {"good", "fails-to-drop"}):
+    for tenant in sorted(set(built) - {"good", "fails-to-drop", "forgotten"}):
         e = events.get(tenant, {})
         equal(f"{tenant}: nothing leaks", [e.get("input"), e.get("result"), e.get("erased"), e.get("error", {}).get("code")],
               [None, None, ["/input", "/result"], "mask_failed"])
+    e = events["forgotten"]
+    equal("masks that are no entrypoint: nothing leaks", [e.get("input"), e.get("result"), e["erased"], "mask_error" in e["custom"]],
+          [None, None, ["/input", "/result"], True])
+    equal("… which is said once", len({json.dumps(line) for line in node.said("events are logged without input and result")}), 1)
     equal("a good mask beside them", events["good"]["erased"], ["/input/password", "/result/user"])
     equal("a drop that fails drops nothing", [events["fails-to-drop"]["erased"], events["fails-to-drop"]["result"]],
           [["/input/password"], {"allow": True, "user": "ann"}])

@@ -1,6 +1,7 @@
 /* Masks as OPA applies them to events: pointers, replacements, what is not there, what makes no sense; hiding. */
 #include "edge/decision_log_private.h"
 #include "base/json.h"
+#include "bundle/bundle.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,8 +154,31 @@ static void hiding(void **state) {
     arena_deinit(&a);
 }
 
+static void of_a_bundle(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *text;
+        bool has;
+    } files[] = {
+        {"/log.rego", "package system.log\n\nmask contains \"/input/a\"\n", true},
+        {"/a/b.rego", "# masks\n\npackage  system.log # x\ndefault mask := []\n", true},
+        {"/log.rego", "package system.log\nmask[\"/input/a\"]", true},
+        {"/log.rego", "package system.log\nmasked := 1\ndrop if true\n", false},
+        {"/log.rego", "package system.logs\nmask := []\n", false},
+        {"/log.rego", "package app\nmask := []\n# package system.log\n", false},
+        {"/log.txt", "package system.log\nmask := []\n", false},
+        {"/log.rego", "", false},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct bundle_file f = {str_of(files[i].path), str_of(files[i].text)};
+        struct bundle b = {.files = {&f, 1, 1}};
+        assert_int_equal(decision_log_has_masks(&b), files[i].has);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(masks), cmocka_unit_test(senseless),
-                                       cmocka_unit_test(little_memory), cmocka_unit_test(hiding)};
+                                       cmocka_unit_test(little_memory), cmocka_unit_test(hiding),
+                                       cmocka_unit_test(of_a_bundle)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

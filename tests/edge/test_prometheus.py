@@ -4,6 +4,7 @@ names for some tenants.
 in:  $BUILD/regent; prometheus and promtool. out: TAP lines; exit status 1 when a case fails. owns: the processes it starts.
 """
 import functools
+import gzip
 import http.server
 import json
 import os
@@ -226,6 +227,10 @@ def node_cases():
     text = node.metrics()
     code, said = promtool("check", "metrics", input=text)
     equal("promtool check metrics finds nothing", (code, said), (0, ""))
+    request = urllib.request.Request(f"http://127.0.0.1:{node.port}/metrics", headers={"Accept-Encoding": "gzip"})
+    packed = urllib.request.urlopen(request, timeout=10)
+    equal("compressed for who takes it", (packed.headers["Content-Encoding"], re.findall("^# TYPE .*", gzip.decompress(packed.read()).decode(), re.M)),
+          ("gzip", re.findall("^# TYPE .*", text, re.M)))
     others = sum(n for t, n in node.asked.items() if f'envoy_wasm_opa_total{{tenant_id="{t}"}}' not in text or t == "other")
     check("a tenant named other is one of them", f'envoy_wasm_opa_total{{tenant_id="other"}} {others}\n' in text, text[:600])
     page = "".join(open(f"{ROOT}/docs/{name}", encoding="utf-8").read() for name in os.listdir(ROOT + "/docs") if name.endswith(".md"))

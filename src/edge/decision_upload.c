@@ -372,7 +372,14 @@ void uploader_stop(struct uploader *u) {
     u->started = false;
 }
 
+static void say_lost(const struct uploader *u) {
+    char n[16];
+    snprintf(n, sizeof n, "%u", u->n);
+    if (u->n) log_line(u->log->log, LOG_ERROR, "decisions were not sent and are lost", "count", n, NULL);
+}
+
 void uploader_free(struct uploader *u) {
+    say_lost(u);
     while (u->first) {
         struct queued *q = u->first;
         u->first = q->next;

@@ -137,7 +137,8 @@ def beside_opa():
 # ---- doors ----
 def doors():
     node = node_of({"acme": PLAIN, "globex": PLAIN, "slow": PLAIN, "free-1": MASKED}, "{file: FILE, console: true}",
-                   more="groups: [{name: free, tenants: ['free-*']}]\nauthz: {path: app/allow}\n"
+                   more=f"store: {{directory: {TMP}/store}}\n"
+                        "groups: [{name: free, tenants: ['free-*']}]\nauthz: {path: app/allow}\n"
                         "limits: {tenants: {slow: {requests_per_second: 1, burst: 1}}}\n")
     trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     node.ask("acme", headers=trace)
@@ -177,10 +178,11 @@ def doors():
         sha = hashlib.sha256(t.extractfile("/policy.wasm").read()).hexdigest()
     equal("events name the module that decided", {e["custom"].get("module_sha256") for e in node.events(11) if e["custom"]["tenant_id"] == "acme"
                                                   and e["custom"]["door"] == "rest"}, {sha})
-    done = subprocess.run([REGENT, "replay", node.file, "--directory", node.folder, "-f", "json"], capture_output=True, text=True)
-    said = json.loads(done.stdout)
-    equal("replay gets the same answers", (done.returncode, said["same"], said["skipped"]),
-          (0, 7, {"masked": 1, "refused by a limit or fault": 3}))
+    for words in (["--directory", node.folder], ["--store", TMP + "/store"]):
+        done = subprocess.run([REGENT, "replay", node.file, *words, "-f", "json"], capture_output=True, text=True)
+        said = json.loads(done.stdout)
+        equal(f"replay {words[0]} gets the same answers", (done.returncode, said["same"], said["skipped"]),
+              (0, 7, {"masked": 1, "refused by a limit or fault": 3}))
 
 
 # ---- masks that fail ----

@@ -38,6 +38,7 @@ parts() {
         "src/host/builtins/jws.c src/host/builtins/support.c $libs" ;;
     fuzz_store) echo "$base $(echo src/edge/store*.c) -lpthread $libs" ;;
     fuzz_bundle) echo "$base $libs" ;;
+    fuzz_mask) echo "$base src/edge/decision_mask.c src/edge/decision_event.c src/edge/trace.c src/net/http.c $libs" ;;
     *) echo "$base $libs" ;;
     esac
 }

@@ -379,6 +379,29 @@ static enum err add(struct held *h, const struct stored *v, const uint8_t digest
     return OK;
 }
 
+/* A version whose file was found damaged is written again under its number. */
+static enum err mend(struct store *s, struct held *h, struct store_version *v, struct str bundle,
+                     char *why, size_t why_bytes) {
+    char path[STORE_PATH_BYTES];
+    if (!v->damaged) return OK;
+    if (!store_path(s, path, "tenants/%s/%u.bundle", h->name, v->number)) return ERR_IO;
+    enum err e = store_write(s, path, bundle, why, why_bytes);
+    if (e) return store_complain(s, "a version is not stored", why), e;
+    v->damaged = v->synced = false;
+    return OK;
+}
+
+/* The version is there already; its serial may be new. */
+static enum err put_again(struct store *s, struct held *h, struct store_version *v, uint64_t serial,
+                          struct str bundle, char *why, size_t why_bytes) {
+    struct before was = remember(h);
+    bool damaged = v->damaged;
+    enum err e = mend(s, h, v, bundle, why, why_bytes);
+    if (e || (!damaged && serial <= h->highest_serial)) return e;
+    if (serial > h->highest_serial) h->highest_serial = serial;
+    return commit(s, h, was, why, why_bytes);
+}
+
 /* With the tenant locked. */
 static enum err put(struct store *s, struct held *h, const struct stored *v, struct str bundle,
                     char *why, size_t why_bytes) {
@@ -387,10 +410,9 @@ static enum err put(struct store *s, struct held *h, const struct stored *v, str
     struct before was = remember(h);
     int same = find(h, v->version);
     sha256(bundle.ptr, bundle.len, digest);
-    bool equal = same >= 0 && memcmp(h->versions[same].digest, digest, sizeof digest) == 0;
-    if (equal && v->serial <= h->highest_serial) return OK;
+    if (same >= 0 && memcmp(h->versions[same].digest, digest, sizeof digest) == 0)
+        return put_again(s, h, &h->versions[same], v->serial, bundle, why, why_bytes);
     if (v->serial > h->highest_serial) h->highest_serial = v->serial;
-    if (equal) return commit(s, h, was, why, why_bytes);
     if (!h->swept && h->slot >= 0) store_sweep(s, h);
     if (!h->next) h->next = 1;
     enum err e = make_folder(s, h, why, why_bytes);
@@ -568,6 +590,7 @@ enum err store_read(struct store *s, struct str tenant, struct str version, stru
         e = read_version(s, h, &h->versions[i], out, why, why_bytes);
     else
         snprintf(why, why_bytes, "version \"%.*s\" is not kept", STR_FMT(str_head(version, 128)));
+    if (e == ERR_INVALID || e == ERR_IO) h->versions[i].damaged = true;
     if (h) let_go(h);
     if (e == ERR_INVALID || e == ERR_IO) store_complain(s, "a stored version cannot be read", why);
     return e;

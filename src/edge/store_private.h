@@ -25,7 +25,7 @@ enum {
 
 struct store_version {
     uint32_t number; /* of its file */
-    bool synced;
+    bool synced, damaged; /* damaged: its file was read, and is not what it should be */
     uint8_t digest[32]; /* SHA-256 of its bytes */
     struct stored is;   /* views into text */
     char *text;

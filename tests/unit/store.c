@@ -318,6 +318,8 @@ static void damage(void **state) {
     assert_string_equal(bytes_of(s, "other", "v1"), "invalid");
     assert_int_equal(unlink(in("tenants/other/1.bundle")), 0);
     assert_string_equal(bytes_of(s, "other", "v1"), "io");
+    assert_int_equal(live(s, "other", "v1", "three"), OK); /* brought again, it is written again */
+    assert_string_equal(bytes_of(s, "other", "v1"), "three");
     assert_int_equal(live(s, "other", "v2", "four"), OK);
     assert_string_equal(bytes_of(s, "other", "v2"), "four");
     store_close(s);

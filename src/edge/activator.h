@@ -86,6 +86,13 @@ void activator_pin(struct activator *a, struct str tenant, struct str version, c
 MUST_USE enum err activator_module(struct activator *a, struct str tenant, struct buf *out,
                                    char sha256[SHA256_HEX_BYTES]);
 
+/* What is known of a tenant (pin, trial, kept versions), as further members of a JSON object that
+ * out holds the beginning of. false: nothing is. Any thread that may wait. */
+bool activator_describe(struct activator *a, struct str tenant, struct buf *out);
+/* The bundle that serves, its version and serial. ERR_NOT_FOUND, ERR_UNSUPPORTED as activator_module. */
+MUST_USE enum err activator_bundle(struct activator *a, struct str tenant, struct buf *out,
+                                   char version[VERSION_BYTES], uint64_t *serial);
+
 /* Compares what trials sampled, and ends trials and watch windows that are due: about ten times a
  * second, by one thread, which activator_start makes (activator_free ends it). */
 MUST_USE enum err activator_start(struct activator *a);

@@ -79,6 +79,10 @@ static void refuse(struct activation *a, enum err e, const char *why, struct str
     snprintf(a->why, sizeof a->why, "%s%.*s", why, STR_FMT(str_head(detail, VERSION_BYTES)));
 }
 
+/* While a call waits, nothing of the tenants' table is in use. */
+static void begin_wait(struct admin_call *c) { tenants_offline(c->rest.w->tenants, c->rest.w->number); }
+static void end_wait(struct admin_call *c) { tenants_online(c->rest.w->tenants, c->rest.w->number); }
+
 /* ---- what serves ---- */
 
 static void put_time(struct buf *out, const char *name, int64_t ns) {
@@ -118,6 +122,9 @@ void admin_show(struct admin_call *c) {
     }
     rest_json(&c->rest, 200);
     put_tenant(c, t, c->rest.r->body);
+    begin_wait(c);
+    activator_describe(c->rest.w->node->activator, c->id, c->rest.r->body);
+    end_wait(c);
     buf_cstr(c->rest.r->body, "}\n");
 }
 
@@ -186,10 +193,6 @@ void admin_list(struct admin_call *c) {
 
 /* ---- another version ---- */
 
-/* While a call waits, nothing of the tenants' table is in use. */
-static void begin_wait(struct admin_call *c) { tenants_offline(c->rest.w->tenants, c->rest.w->number); }
-static void end_wait(struct admin_call *c) { tenants_online(c->rest.w->tenants, c->rest.w->number); }
-
 /* What the folder has is what can be had of a tenant that is there. */
 static bool from_folder(struct admin_call *c, struct activation *a) {
     struct worker *w = c->rest.w;
@@ -214,6 +217,30 @@ void admin_reload(struct admin_call *c) {
     reply_with(c, &a);
 }
 
-void admin_rollback(struct admin_call *c) { admin_error(c, 501, "not_supported", "this node cannot roll back yet"); }
-void admin_pin(struct admin_call *c) { admin_error(c, 501, "not_supported", "this node cannot pin yet"); }
-void admin_unpin(struct admin_call *c) { admin_error(c, 501, "not_supported", "this node cannot pin yet"); }
+/* The name in log lines that end with it. */
+static const char *by(struct admin_call *c) {
+    char *who = arena_strndup(&c->rest.w->arena, c->who.ptr, c->who.len);
+    return who ? who : "";
+}
+
+/* Which versions there are stands in GET /v1/policies/ID. */
+static void go_to(struct admin_call *c, struct str version,
+                  void (*go)(struct activator *a, struct str tenant, struct str version, const char *by,
+                             struct activation *out)) {
+    struct activation a = {.kind = ACTIVATION_REFUSED, .err = ERR_NOT_FOUND};
+    begin_wait(c);
+    go(c->rest.w->node->activator, c->id, version, by(c), &a);
+    end_wait(c);
+    reply_with(c, &a);
+}
+
+void admin_rollback(struct admin_call *c) { go_to(c, c->body.version, activator_rollback); }
+
+void admin_pin(struct admin_call *c) {
+    if (c->body.version.len)
+        go_to(c, c->body.version, activator_pin);
+    else
+        admin_error(c, 400, "invalid_parameter", "version is missing: which one is the tenant to stay at?");
+}
+
+void admin_unpin(struct admin_call *c) { go_to(c, (struct str){NULL, 0}, activator_pin); }

@@ -32,6 +32,10 @@ enum door_outcome admin_handle(struct worker *w, const struct http_request *requ
 struct str admin_tenant(struct worker *w, const struct http_request *request);
 void admin_refuse(struct worker *w, const struct http_request *request, enum err e, struct http_reply *reply);
 bool admin_has_path(struct str path);
+/* Files of versions that serve, for neighbours: paths below /policies and /tenants where that door is open
+ * (distribution.c). */
+enum door_outcome distribution_handle(struct worker *w, const struct http_request *request, struct http_reply *reply);
+bool distribution_has_path(struct str path);
 
 /* Only the tenant of a request, for fair queueing: a view, or ptr NULL when there is none (the door
  * will say why). Cheaper than the door itself. */
@@ -53,7 +57,7 @@ struct door {
     bool background; /* what it puts off goes to lanes of its own, which decide nothing and may wait */
 };
 /* gRPC at a listener with that door: ext_authz; below http_authz_prefix where that door is open: HTTP authz; the paths
- * of admin where that is open; all else: REST, which says what is not there. */
+ * of admin and distribution where those are open; all else: REST, which says what is not there. */
 const struct door *door_of(const struct edge_config *config, const struct http_request *request);
 
 #endif

@@ -23,7 +23,7 @@
 enum {
     MAX_LANES = 64, /* of all sets */
     BACKGROUND_LANES = 4,  /* for calls of administrators and neighbours */
-    BACKGROUND_WAITING = 64,
+    BACKGROUND_WAITING = 1024,
     REQUEST_ARENA_BYTES = 256 << 20,
     INPUT_BYTES = 64 << 20,
     LIVE_INSTANCES = 1024,

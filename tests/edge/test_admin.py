@@ -23,6 +23,7 @@ listeners:
   - {{name: socket, address: "unix:{base}/admin.sock", doors: [admin]}}
   - {{name: tls, address: "127.0.0.1:{tls}", doors: [admin], tls: {{certificate: {base}/server.crt, key: {base}/server.key, client_ca: {base}/ca.crt, require_client_certificate: false}}}}
 admin: {{tokens_file: {base}/tokens, certificates: ["spiffe://example.com/ops"]}}
+store: {{directory: {base}/store, keep: 5}}
 log: {{level: debug, format: json}}
 """
 
@@ -141,6 +142,35 @@ def lists(node):
     equal("nor what the listener is not for", {p["tenant_id"][:2] for p in node.call("GET", "/v1/policies", port="some")[1]["policies"]}, {"ac", "t-"})
     equal("wrong parameters", [node.call("GET", "/v1/policies?" + q)[0] for q in ("limit=0", "limit=1001", "limit=x", "limit=-1", "page=2", "after=%zz", "limit=99999999999999999999")], [400] * 7)
     equal("HEAD", parse_reply(raw(node.ports["admin"], f"HEAD /v1/policies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {node.tokens['ops']}\r\nConnection: close\r\n\r\n".encode()))[0], 200)
+
+
+def versions(node):
+    """Back to kept versions, and held at one. The node keeps them in its store."""
+    for v in ("p1", "p2", "p3"):
+        node.put("pinned", v)
+        node.reload("pinned")
+    back = lambda body=None, **more: node.call("POST", "/v1/policies/pinned/rollback", body, **more)  # noqa: E731
+    status, reply = back()
+    equal("rollback", (status, reply.get("version"), node.answer("pinned")), (200, "p2", "p2"))
+    status, reply = node.call("GET", "/v1/policies/pinned")
+    equal("what is kept", (status, reply["version"], sorted(k["version"] for k in reply["kept"]), [k["version"] for k in reply["kept"] if k.get("active")]), (200, "p2", ["p1", "p2", "p3"], ["p2"]))
+    equal("what was taken back is refused", (node.reload("pinned")[0], node.answer("pinned")), (422, "p2"))
+    equal("but for an operator", (node.call("POST", "/v1/policies/reload", {"tenant_id": "pinned", "allow_older": True})[0], node.answer("pinned")), (200, "p3"))
+    status, reply = back({"version": "p1"})
+    equal("rollback to any kept version", (status, reply.get("version"), node.answer("pinned")), (200, "p1", "p1"))
+    equal("to one that is not kept", back({"version": "p9"})[0], 404)
+    equal("of an unknown tenant", node.call("POST", "/v1/policies/nobody/rollback")[0], 404)
+    status, reply = node.call("POST", "/v1/policies/pinned/pin", {"version": "p2"})
+    equal("pin", (status, reply.get("version"), node.answer("pinned")), (200, "p2", "p2"))
+    node.put("pinned", "p4")
+    status, reply = node.reload("pinned")
+    equal("a pinned tenant stays", (status, reply["state"], reply["version"], reply["offered"], node.answer("pinned")), (200, "pinned", "p2", "p4", "p2"))
+    equal("its status says so", node.call("GET", "/v1/policies/pinned")[1].get("pinned"), "p2")
+    equal("to a version that is not kept", node.call("POST", "/v1/policies/pinned/pin", {"version": "p9"})[0], 404)
+    equal("pin wants a version", [node.call("POST", "/v1/policies/pinned/pin", b)[0] for b in (None, {}, {"version": 1})], [400] * 3)
+    status, reply = node.call("DELETE", "/v1/policies/pinned/pin")
+    equal("let go: what came meanwhile serves", (status, reply.get("version"), node.answer("pinned")), (200, "p4", "p4"))
+    equal("no pin any more", "pinned" in node.call("GET", "/v1/policies/pinned")[1], False)
 
 
 # ---- who ----
@@ -271,7 +301,7 @@ def tokens_command():
 configuration()
 tokens_command()
 main = Node("main")
-for part in (reloads, lists, rights, certificates, hostile, storm, guesses):
+for part in (reloads, lists, versions, rights, certificates, hostile, storm, guesses):
     part(main)
 equal("it ends well", stop(main.process), 0)
 finish()

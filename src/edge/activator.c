@@ -240,7 +240,7 @@ static bool is_same(const struct kept *k, const struct work *w) {
 static bool settled_before(struct activator *a, struct known *t, const struct work *w,
                            struct activation *out) {
     const struct kept *k = t->now, *next = t->test ? t->test->next : NULL;
-    bool override = w->candidate->allow_older;
+    bool override = w->candidate->at_once;
     if (is_same(t->now, w)) {
         out->kind = ACTIVATION_UNCHANGED;
         shadow_drop(a, t);

@@ -85,6 +85,7 @@ static enum err load_stored(struct activator *a, const struct known *t, const st
                           .from_store = true};
     if (!e) {
         e = work_begin(&w, &c);
+        w.sha256 = v->sha256;
         if (!e) e = work_stored(a, &w, out);
         if (e) text_put(why, WHY_BYTES, str_of(w.why[0] ? w.why : err_meaning(e)));
         work_end(&w);

@@ -181,7 +181,10 @@ enum err work_load(struct activator *a, struct work *w) {
                                    .max_module_bytes = l.module_bytes,
                                    .max_compile_us = l.compile_us};
     struct str module = b->full.len ? b->full : b->thin;
-    sha256_hex(module.ptr, module.len, w->kept->sha256);
+    if (w->sha256.len == SHA256_HEX_BYTES - 1)
+        text_put(w->kept->sha256, sizeof w->kept->sha256, w->sha256);
+    else
+        sha256_hex(module.ptr, module.len, w->kept->sha256);
     w->kept->has_masks = decision_log_has_masks(b);
     enum err e = policy_load(a->options.engine, &source, &w->kept->policy, &message);
     return e ? say(w, e, message.text[0] ? message.text : err_meaning(e)) : OK;

@@ -103,6 +103,7 @@ struct work {
     struct bundle bundle;
     struct buf packed; /* a bundle made of a bare module */
     struct kept *kept; /* taken from here when it goes somewhere */
+    struct str sha256; /* of the module, when the store says it; else empty */
     char why[WHY_BYTES];
     uint64_t began_ns;
 };

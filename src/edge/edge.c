@@ -322,8 +322,10 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     e->like.arena.max_bytes = REQUEST_ARENA_BYTES;
     e->like.input.max = INPUT_BYTES;
     if ((err = start_tenants(e))) return err;
-    activator_restore(e->activator, c->directory ? NULL : &loaded, c->directory ? NULL : &refused);
+    uint32_t restored = 0;
+    activator_restore(e->activator, &restored, &refused);
     folder_scan(e->folder, &loaded, &refused);
+    if (restored > loaded) loaded = restored; /* the folder has the same ones, mostly */
     err = start_sources(e, signals, &loaded, &refused);
     atomic_store(&e->node.scanned, true);
     if (!err) err = start_all_lanes(e);

@@ -17,10 +17,10 @@ CPPFLAGS := -Isrc -Iinclude -I$(BUILD)/gen -isystem $(WASMTIME)/include -D_GNU_S
 CFLAGS := -std=c11 $(OPT) -g $(WARN) -fPIC -fno-strict-aliasing -fstack-protector-strong $(SANITIZE) $(EXTRA_CFLAGS)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -Werror -fPIC $(SANITIZE)
 DEPFLAGS = -MMD -MP
-LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lseccomp -lz -lpthread -ldl -lm
+LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -ldeflate -lseccomp -lz -lpthread -ldl -lm
 # The program carries all but the C library: its dynamic loader would take longer than most commands. LINK=dynamic for distributions.
 LINK ?= static
-STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -lseccomp -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
+STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -ldeflate -lseccomp -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
 APP_LIBS = $(if $(filter static,$(LINK)),$(WASMTIME)/lib/libwasmtime.a $(STATIC_LIBS),$(LDLIBS))
 LDFLAGS := $(SANITIZE)
 

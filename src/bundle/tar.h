@@ -13,6 +13,7 @@ struct tar {
     struct archive *archive;
     const char *why; /* what is wrong, after ERR_SYNTAX; lives as long as the tar */
     bool any;        /* an entry was seen */
+    char *unpacked;  /* all of it, when it was unpacked at once */
 };
 
 /* One plain file; name and bytes lie in the arena. */
@@ -24,9 +25,10 @@ struct tar_file {
 /* bytes are borrowed until tar_deinit, which is due in any case. ERR_MEMORY, ERR_SYNTAX. */
 MUST_USE enum err tar_init(struct tar *t, struct str bytes);
 void tar_deinit(struct tar *t);
-/* The next plain file (ustar, GNU and pax names and sizes; folders, links and devices are passed over).
- * out->name is NULL at the end. ERR_SYNTAX (t->why says what), ERR_LIMIT for a file of more than
- * max_bytes (out->name is set), ERR_MEMORY when the arena is used up. */
-MUST_USE enum err tar_next(struct tar *t, struct arena *a, uint64_t max_bytes, struct tar_file *out);
+/* The next plain file (ustar, GNU and pax names and sizes; folders, links and devices are passed
+ * over). out->name is NULL at the end. ERR_SYNTAX (t->why says what), ERR_LIMIT for a file of more
+ * than max_bytes (out->name is set), ERR_MEMORY when the arena is used up. */
+MUST_USE enum err tar_next(struct tar *t, struct arena *a, uint64_t max_bytes,
+                           struct tar_file *out);
 
 #endif

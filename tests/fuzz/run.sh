@@ -12,7 +12,7 @@ checks="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined"
 base="$(find src/base -name '*.c') src/bundle/bundle.c src/bundle/pack.c src/bundle/tar.c"
 build=$(cd "${BUILD:-build}" && pwd)
 wasmtime=${REGENT_CACHE:-$HOME/.cache/regent}/wasmtime-$(sed -n 's/^WASMTIME_VERSION := //p' Makefile)
-libs="-lyaml -lcrypto -larchive -lz -lm"
+libs="-lyaml -lcrypto -larchive -ldeflate -lz -lm"
 
 # What a harness is made of: flags, sources, libraries.
 parts() {

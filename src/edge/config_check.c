@@ -229,13 +229,14 @@ static void check_decision_log(struct config_reader *r, const struct json *tree)
     if (!log || log->kind != JSON_OBJECT) return;
     if (c->min_delay_us > c->max_delay_us)
         config_problem(r, place_of(log, "service", "min_delay"), "min_delay is longer than max_delay");
-    if (service && service->kind == JSON_OBJECT && !c->url)
+    if (service && service->kind == JSON_OBJECT && !json_get_c(service, "url"))
         config_problem(r, yaml_key_place(service), "service wants `url`: where decisions are sent");
     if (c->resource.len && *c->resource.ptr != '/')
         config_problem(r, place_of(log, "service", "resource"), "resource is a path: it begins with a slash");
     if (c->token_file) config_file_check(r, c->token_file, true, place_of(log, "service", "token_file"));
     if (c->ca_file) config_file_check(r, c->ca_file, false, place_of(log, "service", "ca_file"));
-    if (!c->file && !c->console && !c->url)
+    bool given = json_get_c(log, "file") || json_get_c(log, "console") || service;
+    if (!given)
         config_warning(r, yaml_key_place(log), "nothing is logged: give `file`, `console` or `service.url`");
 }
 

@@ -139,7 +139,10 @@ static void set_url(struct config_reader *r, const struct config_key *k, const s
     if (n && memchr(authority.ptr, '@', n))
         config_problem(r, yaml_place(v), "`%s` holds a user or password: secrets come from files", name_of(k));
     else if (!n || (plain && !is_loopback(authority)))
-        config_wants(r, k, v, "an https:// URL (http:// to this machine only: keys changed on their way name tenants)");
+        config_wants(r, k, v,
+                     str_starts(str_of(k->path), STR("decision_log."))
+                         ? "an https:// URL (http:// to this machine only: decisions tell who asked for what)"
+                         : "an https:// URL (http:// to this machine only: keys changed on their way name tenants)");
     else
         *out = arena_strndup(r->a, s.ptr, s.len);
 }

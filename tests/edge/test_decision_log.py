@@ -185,6 +185,22 @@ def doors():
               (0, 7, {"masked": 1, "refused by a limit or fault": 3}))
 
 
+def useless():
+    """Decisions that turn out to be of no use to their door: one event, with what was decided and why it was refused."""
+    policy = 'package app\n\nbad := {"allowed": true, "headers": {"connection": "close"}}\n\ntext := "yes"\n'
+    node = node_of({"acme": ({"p.rego": policy}, ["app/bad", "app/text"])}, more="authz: {path: app/bad}\n")
+    equal("a header that is not the policy's to set", http(node.rest, "GET", "/authz/nginx", "", {
+        "x-tenant-id": "acme", "x-original-method": "GET", "x-original-uri": "/", "x-original-scheme": "http", "x-original-address": "::1"})[0], 500)
+    events = node.events(1)
+    equal("is one event", [(len(events), e["result"]["allowed"], e["error"]["code"]) for e in events[:1]], [(1, True, "invalid")])
+    equal("the node ends", [node.stop(), len(node.lines())], [0, 1])
+    node = node_of({"acme": ({"p.rego": policy}, ["app/bad", "app/text"])}, more="authz: {path: app/text}\n")
+    equal("a decision of the wrong type", Check(node.grpc, check_request("GET", "/", context={"tenant_id": "acme"})).status, 2)
+    events = node.events(1)
+    equal("is one event, too", [(e["result"], e["error"]["code"]) for e in events], [("yes", "invalid")])
+    equal("the node ends, too", [node.stop(), len(node.lines())], [0, 1])
+
+
 # ---- masks that fail ----
 def failing_masks():
     tenants = {
@@ -389,7 +405,7 @@ def waiting():
 
 
 def main():
-    parts = [beside_opa, doors, failing_masks, how_much, the_file, the_service, waiting]
+    parts = [beside_opa, doors, useless, failing_masks, how_much, the_file, the_service, waiting]
     for part in [p for p in parts if len(sys.argv) < 2 or p.__name__ in sys.argv[1:]]:
         began = time.time()
         try:

@@ -8,7 +8,7 @@
 
 /* Flags as they were given; ptr NULL, or NOT_GIVEN: not at all. */
 struct flags {
-    struct str config, directory, rest, grpc, header, trusted, authz, cache, level, log_format, format;
+    struct str config, directory, rest, grpc, header, trusted, authz, cache, level, log_format, format, takeover;
     int64_t threads, poll_ms, deadline_ms, memory_mb;
     bool fresh, share, check;
 };
@@ -115,6 +115,7 @@ static void add_all(struct overrides *o, const struct flags *f, int argc, char *
     add_number(o, "--memory-mb", "limits.default.memory", f->memory_mb, "MiB");
     add_switch(o, "--fresh-instances", "node.fresh_instances", f->fresh, argc, argv);
     add_switch(o, "--share-ports", "node.share_ports", f->share, argc, argv);
+    add_text(o, "--takeover", "node.takeover", f->takeover);
     add_text(o, "--log-level", "log.level", f->level);
     add_text(o, "--log-format", "log.format", f->log_format);
     add_listeners(o, f);
@@ -167,6 +168,8 @@ static bool read_flags(struct arena *a, struct flags *f, int argc, char **argv, 
         {"memory-mb", 0, OPTION_NUMBER, &f->memory_mb, "MB", "memory limit of one instance (default 64)"},
         {"fresh-instances", 0, OPTION_BOOL, &f->fresh, NULL, "a new instance for each request"},
         {"share-ports", 0, OPTION_BOOL, &f->share, NULL, "start beside a node that listens there already"},
+        {"takeover", 0, OPTION_TEXT, &f->takeover, "unix:PATH",
+         "take the sockets of the node there over, and give them to the next one"},
         {"log-level", 0, OPTION_TEXT, &f->level, "LEVEL", "debug, info (default), warn or error"},
         {"log-format", 0, OPTION_TEXT, &f->log_format, "FORMAT", "json, or text (default at a terminal)"},
         {0},

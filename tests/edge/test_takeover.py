@@ -24,10 +24,11 @@ CONFIG = """
 tenants: {{directory: "{folder}", poll: 50ms}}
 tenant_from: [{{header: {{name: x-tenant-id, trusted: ["127.0.0.1", unix]}}}}]
 listeners:
-  - {{name: all, address: "127.0.0.1:{port}", doors: [rest, health, metrics, status]}}
+  - {{name: all, address: "127.0.0.1:{port}", doors: [{doors}, health, metrics, status]}}
   - {{name: socket, address: "unix:{base}/rest.sock", doors: [rest, health]}}
 limits: {{default: {{deadline: 700ms}}}}
 node: {{threads: {threads}, takeover: "unix:{base}/takeover.sock", required: {required}, drain: {{delay: {delay}, time: 10s}}}}
+{more}
 log: {{level: info, format: json}}
 """
 ASK = b"POST /v1/data/t/allow HTTP/1.1\r\nHost: x\r\nx-tenant-id: acme\r\nContent-Length: 26\r\n%s\r\n" + b'{"input": {"user": "ann"}}'
@@ -47,11 +48,12 @@ class Node:
     def tenant(self, name):
         build({"p.rego": POLICY}, ["t/allow", "t/slow"], f"{self.folder}/tenants/{name}/bundle.tar.gz")
 
-    def begin(self, threads=2, required="[]", delay="0ms", ready=True, **more):
+    def begin(self, threads=2, required="[]", delay="0ms", ready=True, doors="rest", more=""):
         self.n += 1
         path = f"{self.base}/edge{self.n}.yaml"
         with open(path, "w") as f:
-            f.write(CONFIG.format(folder=self.folder, base=self.base, port=self.port, threads=threads, required=required, delay=delay))
+            f.write(CONFIG.format(folder=self.folder, base=self.base, port=self.port, threads=threads, required=required, delay=delay,
+                                  doors=doors, more=more))
         process = start([REGENT, "edge", "--config", path], path + ".log")
         process.log = path + ".log"
         if ready and not wait_for(lambda: logged(process, "ready") or process.poll() is not None, 30):
@@ -297,6 +299,30 @@ def failures():
     stop(new)
 
 
+def without_network():
+    """What came from a source that is gone now serves on after a takeover, out of the store that both nodes share."""
+    first, node = Node("source"), Node("offline")
+    extra = f"""store: {{directory: {node.base}/store}}
+sources: [{{name: first, http: {{base: "http://127.0.0.1:{first.port}"}}, tenants: [far], poll: 200ms}}]
+"""
+    first.tenant("far")
+    source = first.begin(doors="distribution, rest")
+    process = node.begin(more=extra, required="[far]")
+    far = lambda: http(node.port, "POST", "/v1/data/t/allow", '{"input": {"user": "ann"}}', {"x-tenant-id": "far"})[2]  # noqa: E731
+    check("a tenant from a source", wait_for(lambda: far() == b'{"result":true}\n'))
+    stop(source)
+    for n in range(3):
+        before = process
+        process = node.begin(threads=1 + n, more=extra, required="[far]")
+        equal("takeover with a store and without the source", (ended(before), far()), (0, b'{"result":true}\n'))
+    node.tenant("near")
+    check("the node that took over goes on loading", wait_for(lambda: logged(process, "bundle activated")))
+    check("and stores what it loads", wait_for(lambda: any("near" in d for _, d, _ in os.walk(node.base + "/store"))), list(os.walk(node.base + "/store"))[:20])
+    equal("it ends well", stop(process), 0)
+    process = node.begin(more=extra, required="[far]")
+    equal("a restart finds all of it", (far(), stop(process)), (b'{"result":true}\n', 0))
+
+
 # ---- systemd ----
 def activation():
     node = Node("activation")
@@ -308,7 +334,7 @@ def activation():
         s.sendall(ASK % b"Connection: close\r\n")
         path = node.base + "/edge.yaml"
         with open(path, "w") as f:
-            f.write(CONFIG.format(folder=node.folder, base=node.base, port=node.port, threads=2, required="[]", delay="0ms"))
+            f.write(CONFIG.format(folder=node.folder, base=node.base, port=node.port, threads=2, required="[]", delay="0ms", doors="rest", more=""))
         process = subprocess.Popen(["sh", "-c", 'export LISTEN_PID=$$; exec "$0" edge --config "$1" 3<&9 9<&-'.replace("9", str(listening.fileno())), REGENT, path],
                                    pass_fds=[listening.fileno()], env={**os.environ, "LISTEN_FDS": "1", "NOTIFY_SOCKET": node.base + "/notify"},
                                    stdout=open(path + ".log", "ab"), stderr=subprocess.STDOUT)
@@ -334,6 +360,6 @@ def configuration():
     check("what is wrong is said with its place", f"{path}:3:13" in done.stdout + done.stderr and f"{path}:4:13" in done.stdout + done.stderr, done.stdout + done.stderr)
 
 
-for part in (configuration, readiness, draining, hurry, takeovers, failures, activation):
+for part in (configuration, readiness, draining, hurry, takeovers, failures, without_network, activation):
     part()
 finish()

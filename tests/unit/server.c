@@ -570,6 +570,53 @@ static void no_file_descriptors(void **state) {
 }
 
 /* Requests under load: many connections that come, ask, defer and go at random moments. */
+/* What a client has begun is answered, also after the end of accepting; silence ends a connection after a second. */
+static void draining(void **state) {
+    (void)state;
+    struct node *n = node_up((struct server_options){0});
+    int silent = client(n), half = client(n), next = client(n), later = client(n);
+    say(silent, GET("/a"));
+    hear(silent, "\r\n\r\n");
+    say(half, "GET /half HTTP/1.1\r\nHost: x\r\n");
+    say(later, GET("/later"));
+    node_wait_later(n, 1);
+    uint64_t began = now_ms();
+    server_drain(n->server, 20000);
+    sleep_ms(50);
+    say(half, "\r\n");
+    assert_non_null(strstr(hear_end(half), "Connection: close"));
+    say(next, GET("/next"));
+    assert_non_null(strstr(hear_end(next), "Connection: close"));
+    hear_end(silent);
+    assert_true(now_ms() - began >= 900);
+    node_release(n, 0);
+    assert_non_null(strstr(hear_end(later), "Connection: close"));
+    pthread_join(n->thread, NULL);
+    n->runs = false;
+    assert_true(now_ms() - began < 15000);
+    close(silent), close(half), close(next), close(later);
+    node_down(n);
+}
+
+/* What does not end by itself is cut off: after its time, or by server_stop. */
+static void draining_ends(void **state) {
+    (void)state;
+    for (int hurry = 0; hurry < 2; hurry++) {
+        struct node *n = node_up((struct server_options){0});
+        int fd = client(n);
+        say(fd, "GET /half HTTP/1.1\r\nHost: x\r\n");
+        sleep_ms(50);
+        uint64_t began = now_ms();
+        server_drain(n->server, hurry ? 60000 : 300);
+        if (hurry) server_stop(n->server);
+        pthread_join(n->thread, NULL);
+        n->runs = false;
+        assert_true(now_ms() - began < 8000);
+        close(fd);
+        node_down(n);
+    }
+}
+
 static void coming_and_going(void **state) {
     (void)state;
     struct node *n = node_up((struct server_options){0});
@@ -611,7 +658,7 @@ int main(void) {
         cmocka_unit_test(reads_slowly),
         cmocka_unit_test(too_many_connections),
         cmocka_unit_test(no_file_descriptors),
-        cmocka_unit_test(coming_and_going),
+        cmocka_unit_test(draining), cmocka_unit_test(draining_ends), cmocka_unit_test(coming_and_going),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

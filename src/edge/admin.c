@@ -173,7 +173,8 @@ enum door_outcome admin_handle(struct worker *w, const struct http_request *q, s
     if (!admin_identify(&c, config->admin_tokens, &config->admin_certificates)) return DOOR_ANSWERED;
     const struct route *route = find_route(&c);
     if (!route || !read_body(&c, route)) return DOOR_ANSWERED;
-    bool may = admin_may(&c, route->scope, c.id) && (!c.body.allow_older || admin_may(&c, ADMIN_ROLLBACK, c.id));
+    bool forces = c.body.allow_older || c.body.at_once;
+    bool may = admin_may(&c, route->scope, c.id) && (!forces || admin_may(&c, ADMIN_ROLLBACK, c.id));
     if (may && w->slice_us) return DOOR_LATER;
     if (may) route->run(&c);
     tell(&c, route);

@@ -155,7 +155,7 @@ def versions(node):
     status, reply = node.call("GET", "/v1/policies/pinned")
     equal("what is kept", (status, reply["version"], sorted(k["version"] for k in reply["kept"]), [k["version"] for k in reply["kept"] if k.get("active")]), (200, "p2", ["p1", "p2", "p3"], ["p2"]))
     equal("what was taken back is refused", (node.reload("pinned")[0], node.answer("pinned")), (422, "p2"))
-    equal("but for an operator", (node.call("POST", "/v1/policies/reload", {"tenant_id": "pinned", "allow_older": True})[0], node.answer("pinned")), (200, "p3"))
+    equal("but for an operator", (node.call("POST", "/v1/policies/reload", {"tenant_id": "pinned", "at_once": True})[0], node.answer("pinned")), (200, "p3"))
     status, reply = back({"version": "p1"})
     equal("rollback to any kept version", (status, reply.get("version"), node.answer("pinned")), (200, "p1", "p1"))
     equal("to one that is not kept", back({"version": "p9"})[0], 404)
@@ -184,7 +184,8 @@ def rights(node):
     equal("and no more", [node.reload("acme", who="reader"), node.call("POST", "/v1/policies/acme/rollback", who="reader"), node.call("POST", "/v1/policies/acme/pin", {"version": "v1"}, who="reader"),
                           node.call("DELETE", "/v1/policies/acme/pin", who="reader")], [(403, {"code": "forbidden", "message": "this token may not do this"})] * 4)
     equal("one tenant's token", [node.reload("acme", who="acme-ci")[0], node.reload("globex", who="acme-ci")[0], node.reload("nobody", who="acme-ci")[0], node.call("GET", "/v1/policies/globex", who="acme-ci")[0]], [200, 403, 403, 403])
-    equal("older versions are for who may roll back", [node.call("POST", "/v1/policies/reload", {"tenant_id": "acme", "allow_older": True}, who=who)[0] for who in ("acme-ci", "roller")], [403, 200])
+    equal("older versions, and those without a trial, are for who may roll back", [node.call("POST", "/v1/policies/reload", {"tenant_id": "acme", how: True}, who=who)[0] for how in ("allow_older", "at_once")
+                                                                                   for who in ("acme-ci", "roller")], [403, 200, 403, 200])
     equal("a listener's tenants", [node.reload("acme", port="some")[0], node.reload("globex", port="some")[0]], [200, 403])
     equal("other doors are not here", [http(node.ports["admin"], "POST", p, "{}", {"Authorization": "Bearer " + node.tokens["ops"]})[0] for p in ("/v1/data/t/answer", "/metrics", "/")], [404, 404, 404])
     equal("but health", http(node.ports["admin"], "GET", "/health")[0], 200)

@@ -25,7 +25,7 @@ bool decision_log_pass_on(struct decision_log *l, uint64_t has, uint64_t bytes, 
 
 void decision_log_dropped(struct decision_log *l, struct tenant *t, enum drop_reason why) {
     atomic_fetch_add_explicit(&l->counts.dropped[why], 1, memory_order_relaxed);
-    if (t) atomic_fetch_add_explicit(&t->events.dropped, 1, memory_order_relaxed);
+    if (t) atomic_fetch_add_explicit(&t->metrics.events_dropped, 1, memory_order_relaxed);
 }
 
 /* ---- the thread ---- */
@@ -37,7 +37,10 @@ struct printer {
 
 static void print(struct decision_log *l, struct printer *p, const struct event_record *e) {
     buf_clear(&p->line);
-    if (e->version && e->version->hidden) atomic_fetch_add_explicit(&l->counts.mask_failed, 1, memory_order_relaxed);
+    if (e->version && e->version->hidden) {
+        atomic_fetch_add_explicit(&l->counts.mask_failed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&e->version->tenant->metrics.events_hidden, 1, memory_order_relaxed);
+    }
     event_print(e, buf_view(&l->labels), &p->arena, &p->line);
     if (p->line.err)
         decision_log_dropped(l, event_tenant(e), DROPPED_SIZE);
@@ -107,6 +110,7 @@ static void write_labels(struct decision_log *l, const struct edge_config *c) {
 void decision_log_configure(struct decision_log *l, const struct edge_config *c) {
     atomic_store(&l->limit_bytes, c->decision_log.buffer_bytes);
     atomic_store(&l->wait, c->decision_log.wait);
+    atomic_fetch_add(&l->generation, 1);
     pthread_mutex_lock(&l->lock);
     write_labels(l, c);
     pthread_mutex_unlock(&l->lock);

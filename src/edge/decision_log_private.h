@@ -16,6 +16,7 @@ struct decision_log_counts {
 struct decision_log {
     _Atomic uint64_t held_bytes; /* by everything that waits */
     _Atomic uint64_t limit_bytes;
+    _Atomic uint32_t generation; /* of the configuration */
     struct decision_log_counts counts;
     const struct log *log;
     struct engine *engine;

@@ -124,7 +124,7 @@ static void put_masked(struct masker *k, const struct event_record *e) {
     if (readable && (err = mask(k, e, event))) mask_hide(&k->arena, event, err_meaning(err));
     if (err) {
         atomic_fetch_add_explicit(&l->counts.mask_failed, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&e->version->tenant->events.mask_failed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&e->version->tenant->metrics.events_hidden, 1, memory_order_relaxed);
     }
     buf_clear(&k->text);
     if (readable) json_print(event, false, 0, &k->text);

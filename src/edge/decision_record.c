@@ -116,9 +116,11 @@ static struct event_version *version_new(const struct decision_log_config *c, co
 static struct event_version *version_of(struct worker *w, const struct tenant_entry *t) {
     struct recorder *r = w->recorder;
     const struct edge_config *c = w->config;
-    if (r->config != c || r->n_versions >= MAX_VERSIONS) {
+    uint32_t generation = atomic_load_explicit(&r->log->generation, memory_order_relaxed);
+    if (r->config != c || r->generation != generation || r->n_versions >= MAX_VERSIONS) {
         retire_all(r);
         r->config = c;
+        r->generation = generation;
     }
     uint64_t number = policy_number(t->policy);
     struct event_version **bucket = &r->buckets[((uintptr_t)t->tenant >> 6) * 0x9e3779b97f4a7c15u >> 52];
@@ -165,7 +167,7 @@ static void count(_Atomic uint64_t *at) { /* this thread alone writes it */
 
 static void drop(struct recorder *r, struct tenant *t, enum drop_reason why) {
     count(&r->dropped[why]);
-    if (t) atomic_fetch_add_explicit(&t->events.dropped, 1, memory_order_relaxed);
+    if (t) atomic_fetch_add_explicit(&t->metrics.events_dropped, 1, memory_order_relaxed);
 }
 
 /* ---- room ---- */

@@ -60,7 +60,8 @@ enum drop_reason { DROPPED_BUFFER, DROPPED_RATE, DROPPED_SIZE, DROPPED_SINK, DRO
 struct recorder {
     struct recorder *next;
     struct decision_log *log;
-    const struct edge_config *config; /* that versions were made under */
+    const struct edge_config *config; /* that versions were made under: */
+    uint32_t generation;              /* an address may be used again */
     struct chunk *tail;               /* the producer's */
     struct chunk *head;               /* the consumer's */
     _Atomic(struct chunk *) spare;

@@ -98,6 +98,16 @@ static void put_limits(const struct metrics_row *r, bool unused, struct buf *out
     }
 }
 
+static void put_events(const struct metrics_row *r, bool hidden, struct buf *out) {
+    uint64_t n = shown(r, hidden ? &r->metrics->events_hidden : &r->metrics->events_dropped);
+    if (!n) return;
+    metric_line(out,
+                hidden ? STR("regent_decision_log_tenant_hidden_total")
+                       : STR("regent_decision_log_tenant_dropped_total"),
+                r->id, NULL, STR(""));
+    metric_number(out, n);
+}
+
 static void put_memory(const struct metrics_row *r, bool unused, struct buf *out) {
     (void)unused;
     if (!r->memory_bytes) return;
@@ -142,6 +152,11 @@ void metrics_view_print(const struct metrics_view *v, struct buf *out) {
     each(v, put_histogram, false, out);
     metric_family(out, "opa_policy_load_duration", "histogram", "Seconds to load a tenant's policy.");
     each(v, put_histogram, true, out);
+    metric_family(out, "regent_decision_log_tenant_dropped_total", "counter", "A tenant's events that were lost.");
+    each(v, put_events, false, out);
+    metric_family(out, "regent_decision_log_tenant_hidden_total", "counter",
+                  "A tenant's events without input and result, because it could not be masked.");
+    each(v, put_events, true, out);
     metric_family(out, "regent_tenant_memory_bytes", "gauge",
                   "Memory of a tenant's policy and data, without code that tenants share.");
     each(v, put_memory, false, out);

@@ -15,6 +15,7 @@ struct tenant_metrics {
     _Atomic uint64_t errors[ERR_COUNT];
     _Atomic uint64_t limits[LIMIT_COUNT]; /* how often each was reached */
     _Atomic uint64_t load_bucket[LOAD_BUCKETS + 1], load_us;
+    _Atomic uint64_t events_dropped, events_hidden; /* of the decision log: lost; written without input and result */
 };
 
 /* Whether a tenant's series bear its name; scrapes alone look at it, one at a time (metrics_names.c). */

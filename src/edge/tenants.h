@@ -23,11 +23,10 @@ struct load_report {
 
 struct trial; /* trial.h */
 
-/* Events of the tenant that wait in the decision log, and what became of others. */
+/* Events of the tenant that wait in the decision log. */
 struct tenant_events {
     _Atomic uint64_t waiting_bytes;
     _Atomic uint64_t second; /* second << 32 | events in it */
-    _Atomic uint64_t dropped, mask_failed;
 };
 
 /* What lives as long as the node knows the tenant's id. What each decision touches comes first. */

@@ -245,6 +245,7 @@ def failing_masks():
     text = open(node.file).read()
     check("no password is in the log", '"password":"' + SECRET not in text)
     equal("failures are counted", node.metric("mask_failed_total"), len(built) - 2)
+    equal("… by tenant", [node.metric("tenant_hidden_total"), node.metric('tenant_hidden_total{tenant_id="forgotten"}')], [len(built) - 2, 1])
     equal("the node ends", node.stop(), 0)
 
 

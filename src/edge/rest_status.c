@@ -206,6 +206,10 @@ enum door_outcome rest_status(struct rest_call *c) {
     else put_bundles(c, out);
     buf_byte(out, '}');
     if (t) put_counters(t, out);
+    if (!tenant.ptr && c->w->node->sources && c->w->config->sources.n) {
+        buf_cstr(out, ",\"sources\":");
+        sources_status(c->w->node->sources, out);
+    }
     bool ready = t ? t->policy != NULL : all_activated(c, NULL);
     buf_printf(out, ",\"plugins\":{\"bundle\":{\"state\":\"%s\"},\"status\":{\"state\":\"OK\"}}}}\n",
                ready ? "OK" : "NOT_READY");

@@ -261,21 +261,15 @@ void supply_failed(struct sources *s, struct supply *t, enum err e, int status, 
     plan(s, t);
 }
 
-static void unchanged(struct sources *s, struct supply *t) {
-    struct activation same = {.kind = ACTIVATION_UNCHANGED};
-    snprintf(same.active, sizeof same.active, "%s", t->active);
-    snprintf(same.version, sizeof same.version, "%s", t->active);
-    atomic_fetch_add(&t->origin->unchanged, 1);
-    note_good(t);
-    activator_checked(s->options.activator, str_of(t->id), t->origin->name);
-    supply_end(s, t, &same);
-    plan(s, t);
+static void want_later(struct sources *s, struct supply *t, const struct order *o) {
+    snprintf(t->wanted, sizeof t->wanted, "%s", o->version);
+    t->wanted_until_ms = s->now_ms + WANTED_MS;
+    t->wanted_older = o->allow_older;
 }
 
-/* A loader has offered it to the activator. */
-static void settle_orders(struct sources *s, struct errand *e) {
-    struct supply *t = e->supply;
-    struct activation *r = &e->result;
+/* Tells those who waited for this try. Another version than they asked for is not there yet; those who came meanwhile
+ * wait for the next try. */
+static void settle_orders(struct sources *s, struct supply *t, const struct activation *r) {
     struct order **at = &t->orders;
     for (struct order *o; (o = *at);) {
         bool other = !r->err && o->version[0] && strcmp(o->version, r->version) != 0;
@@ -288,14 +282,24 @@ static void settle_orders(struct sources *s, struct errand *e) {
         if (other) {
             answer.kind = ACTIVATION_REFUSED;
             answer.err = ERR_UNDEFINED;
-            snprintf(answer.why, sizeof answer.why, "version %.64s is not there yet; %.64s is", o->version, r->version);
-            snprintf(t->wanted, sizeof t->wanted, "%s", o->version);
-            t->wanted_until_ms = s->now_ms + WANTED_MS;
-            t->wanted_older = o->allow_older;
+            snprintf(answer.why, sizeof answer.why, "version %.64s is not there yet; %.64s is", o->version,
+                     r->version[0] ? r->version : "none");
+            want_later(s, t, o);
         }
         end_order(s, o, &answer);
     }
     if (t->orders) t->again = true;
+}
+
+static void unchanged(struct sources *s, struct supply *t) {
+    struct activation same = {.kind = ACTIVATION_UNCHANGED};
+    snprintf(same.active, sizeof same.active, "%s", t->active);
+    snprintf(same.version, sizeof same.version, "%s", t->active);
+    atomic_fetch_add(&t->origin->unchanged, 1);
+    note_good(t);
+    activator_checked(s->options.activator, str_of(t->id), t->origin->name);
+    settle_orders(s, t, &same);
+    plan(s, t);
 }
 
 void supply_loaded(struct errand *e) {
@@ -321,7 +325,7 @@ void supply_loaded(struct errand *e) {
         snprintf(t->modified, sizeof t->modified, "%s", e->modified);
         snprintf(t->data_tag, sizeof t->data_tag, "%s", e->kind == ERRAND_DATA ? e->got[GOT_ETAG].value : "");
     }
-    settle_orders(s, e);
+    settle_orders(s, t, r);
     if (t->trial) {
         trial_failed(s, t, 200);
     } else {
@@ -493,16 +497,28 @@ static bool redirected(struct errand *e, char *why, size_t why_bytes) {
     return true;
 }
 
+/* The version that was asked for is not there: perhaps it is the current one. The control plane would know. */
 static void version_absent(struct errand *e) {
     struct supply *t = e->supply;
-    for (struct order *o = t->orders; o; o = o->next)
-        if (o->begun && o->version[0]) {
-            snprintf(t->wanted, sizeof t->wanted, "%s", o->version);
-            t->wanted_until_ms = e->all->now_ms + WANTED_MS;
-            t->wanted_older = o->allow_older;
-        }
-    e->version[0] = 0; /* perhaps it is the current one */
+    struct activation none = {.kind = ACTIVATION_UNCHANGED};
+    if (e->kind == ERRAND_LOOKUP) {
+        snprintf(none.version, sizeof none.version, "%s", t->active);
+        snprintf(none.active, sizeof none.active, "%s", t->active);
+        settle_orders(e->all, t, &none);
+        plan(e->all, t);
+        errand_free(e);
+        return;
+    }
+    for (const struct order *o = t->orders; o; o = o->next)
+        if (o->begun && o->version[0]) want_later(e->all, t, o);
+    e->version[0] = 0;
     next_file(e, ERRAND_TENANT, e->origin->config->modules ? "policy.wasm" : "bundle.tar.gz");
+}
+
+/* Is there another way to find out whether the version can be had? */
+static bool may_be_elsewhere(const struct errand *e) {
+    bool control = e->origin->config->kind == SOURCE_CONTROL;
+    return control ? e->kind == ERRAND_LOOKUP && !e->supply->trial : e->kind == ERRAND_TENANT;
 }
 
 static void tenant_done(struct errand *e, enum err err, const char *why) {
@@ -519,8 +535,7 @@ static void tenant_done(struct errand *e, enum err err, const char *why) {
             unchanged(s, e->supply);
             errand_free(e);
         }
-    } else if (is_unknown(e->origin, status) && e->version[0] && e->kind == ERRAND_TENANT &&
-               c->kind != SOURCE_CONTROL) {
+    } else if (is_unknown(e->origin, status) && e->version[0] && may_be_elsewhere(e)) {
         version_absent(e);
     } else if (e->kind == ERRAND_DATA && (status == 200 || status == 404)) {
         take_data(e, status);

@@ -168,14 +168,14 @@ def bundle(user, version, **manifest):
         return f.read()
 
 
-def sourced(name, sources, more="", tenants=""):
+def sourced(name, sources, more="", tenants="", grpc="ext_authz"):
     """A node that lives by sources, not started."""
     edge = Edge(name=name)
     edge.config = os.path.join(TMP, name + ".yaml")
     edge.write = lambda s, m=more: open(edge.config, "w").write(
         f"{tenants}\nlog: {{format: json}}\nsources: {json.dumps(s)}\n{m}\n"
         f"listeners:\n  - {{name: rest, address: '127.0.0.1:{edge.rest}', doors: [rest, health, metrics, status]}}\n"
-        f"  - {{name: grpc, address: '127.0.0.1:{edge.grpc}', doors: [ext_authz]}}\n")
+        f"  - {{name: grpc, address: '127.0.0.1:{edge.grpc}', doors: [{grpc}]}}\n")
     edge.write(sources)
 
     def begin(env=None, wait=True):

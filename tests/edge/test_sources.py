@@ -13,7 +13,7 @@ import time
 import urllib.parse
 
 from control_stand_in import Control
-from edge_lib import TMP, build, check, equal, finish, free_port, http, start, stop, wait_for
+from edge_lib import REGENT, TMP, build, check, equal, finish, free_port, http, start, stop, wait_for
 from sources_lib import S3, LongPoll, Server, becomes, bundle, sourced, who
 
 
@@ -62,6 +62,8 @@ def cdn():
     m = e.metrics()
     equal("cdn: metrics", (m['regent_source_tenants{source="cdn"}'], int(m['regent_source_fetches_total{source="cdn",outcome="failed"}']) > 0),
           ("2", True))
+    status = json.loads(http(e.rest, "GET", "/v1/status")[2])["result"]["sources"]["cdn"]
+    equal("cdn: status", (status["kind"], status["tenants"], "problem" in status), ("http", 2, True))
     reload(e, s, source)
     equal("cdn: it ends", stop(e.process), 0)
     s.stop()
@@ -284,6 +286,53 @@ def flood(e, s):
     equal("flood: tenants are served as before", who(e, "a"), "1")
 
 
+def asked_now():
+    """POST /v1/policies/reload: a version now, whatever the interval."""
+    s, held, c = Server(), Server(LongPoll), Control()
+    held.type = "application/vnd.openpolicyagent.bundles"
+    held.files["/bundles/o"] = s.files[where("a")] = s.files[where("quiet")] = bundle("ann", "1")
+    c.publish("p", "v1", bundle("ann", "1"), 1)
+    tokens = f"{TMP}/tokens"
+    token = subprocess.run([REGENT, "token", "ci", "reload", "rollback", "--file", tokens], capture_output=True, text=True, check=True).stdout.split()[-1]
+    e = sourced("now", [{"name": "cdn", "http": {"base": s.url + "/cdn"}, "tenants": ["a"], "poll": "1h"},
+                        {"name": "opa", "opa": {"url": held.url, "long_poll": "30s"}, "tenants": ["o"], "poll": "1h"},
+                        {"name": "control", "control": {"url": c.url, "long_poll": "0s"}, "poll": "1h", "token_file": secret("now.token", "edge-token"),
+                         "tenants": ["p"]}],
+                more="admin: {tokens_file: %s}" % tokens, grpc="admin").begin()
+
+    def reload_now(tenant, version=None, **more):
+        body = {"tenant_id": tenant, **({"version": version} if version else {}), **more}
+        status, _, reply = http(e.grpc, "POST", "/v1/policies/reload", json.dumps(body), {"Authorization": "Bearer " + token})
+        return status, json.loads(reply)
+    s.files[where("a")] = bundle("ann", "2")
+    started = time.time()
+    equal("reload: at once", (reload_now("a")[0], who(e, "a")), (200, "2"))
+    print(f"# a reload took {1000 * (time.time() - started):.0f} ms")
+    equal("reload: nothing new", reload_now("a")[0], 200)
+    s.files[where("a", "versions/v9/bundle.tar.gz")] = bundle("ann", "9")
+    equal("reload: a version that is there", (reload_now("a", "v9")[0], who(e, "a")), (200, "9"))
+    status, reply = reload_now("a", "v10")
+    equal("reload: one that is not there yet", (status, who(e, "a")), (409, "9"))
+    s.files[where("a", "versions/v10/bundle.tar.gz")] = bundle("ann", "10")
+    check("reload: is fetched when it is", becomes(e, "a", "10"))
+    equal("reload: a tenant that nobody has", reload_now("nobody")[0], 404)
+    s.faults[where("a")] = lambda h: h.reply(500) or True
+    status, reply = reload_now("a")
+    check("reload: the source fails: said, and nothing changes", status >= 400 and "status 500" in json.dumps(reply) and who(e, "a") == "10", reply)
+    check("reload: a request is held", wait_for(lambda: e.metrics().get('regent_source_long_polls{source="opa"}') == "1"))
+    started = time.time()
+    equal("reload: does not wait for one that is held", (reload_now("o")[0], time.time() - started < 5), (200, True))
+    c.publish("p", "v2", bundle("ann", "2"), 2)
+    equal("reload: the control plane is asked", (reload_now("p", "v2")[0], who(e, "p")), (200, "2"))
+    equal("reload: for what it does not have", reload_now("p", "v7")[0], 409)
+    c.publish("p", "v7", bundle("ann", "7"), 7)
+    check("reload: which comes then", becomes(e, "p", "7"))
+    equal("reload: an older version, allowed", (reload_now("p", "v1")[0], reload_now("p", "v1", allow_older=True)[0], who(e, "p")), (422, 200, "1"))
+    stop(e.process)
+    for server in (s, held, c):
+        server.stop()
+
+
 def mixed():
     """A folder and two sources: the folder has the first word, then the order of the list."""
     s = Server()
@@ -304,7 +353,7 @@ def mixed():
     s.stop()
 
 
-for part in (cdn, modules, opa, s3, real_s3, control, first_use, mixed):
+for part in (cdn, modules, opa, s3, real_s3, control, first_use, asked_now, mixed):
     if os.environ.get("PARTS", part.__name__).find(part.__name__) >= 0:
         part()
 finish()

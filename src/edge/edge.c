@@ -493,6 +493,18 @@ static void watch(struct edge *e, int signals) {
              e->given ? "another process" : "nobody, once requests are answered", NULL);
 }
 
+/* Accepts for so long still, or until another node takes over. true: a signal said stop again. */
+static bool linger(struct edge *e, int signals, int64_t ms) {
+    for (int64_t end = clock_ms() + ms, left = ms; left > 0 && !e->given; left = end - clock_ms()) {
+        struct pollfd fds[3] = {{.fd = signals, .events = POLLIN}};
+        uint32_t n = 1 + handover_fds(e->life.handover, fds + 1);
+        if (poll(fds, n, (int)left) <= 0) continue;
+        if (told_to_stop(signals, NULL)) return true;
+        e->given = e->life.handover && handover_step(e->life.handover);
+    }
+    return false;
+}
+
 /* Not ready first, so that nobody sends new clients; then those that are there are served to their end. Another signal
  * is short with them. */
 static void drain(struct edge *e, int signals) {
@@ -501,7 +513,8 @@ static void drain(struct edge *e, int signals) {
     bool hurry = false, running = true;
     atomic_store(&e->node.draining, true);
     life_notify("STOPPING=1");
-    if (!e->given) hurry = stopped_within(signals, (int64_t)(c->drain_delay_us / 1000));
+    if (!e->given) hurry = linger(e, signals, (int64_t)(c->drain_delay_us / 1000));
+    if (!e->given) life_end_handover(&e->life); /* who comes now starts as the first of its line */
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_drain(e->loops[i], (uint32_t)ms);
     if (e->given) store_leave(e->node.store);
     if (e->given) handover_finish(e->life.handover);

@@ -108,8 +108,13 @@ void life_serve(struct life *l, const struct edge_config *c, struct server **ser
     life_notify(state);
 }
 
-void life_deinit(struct life *l) {
+void life_end_handover(struct life *l) {
     handover_free(l->handover);
+    l->handover = NULL;
+}
+
+void life_deinit(struct life *l) {
+    life_end_handover(l);
     if (l->channel >= 0) close(l->channel);
     inherited_deinit(&l->inherited);
     life_init(l);

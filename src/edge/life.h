@@ -24,6 +24,8 @@ MUST_USE enum err life_receive(struct life *l, char *why, size_t why_bytes);
 /* This node serves: the one before may go, and the next may come. A failure only means that none can. */
 void life_serve(struct life *l, const struct edge_config *c, struct server **servers, uint32_t n,
                 const struct log *log);
+/* No node can take over from this one any more. */
+void life_end_handover(struct life *l);
 void life_deinit(struct life *l);
 /* Tells systemd ("READY=1"), if it wants to know. */
 void life_notify(const char *state);

@@ -101,7 +101,7 @@ def reloads(node):
     equal("reload", (status, reply["tenant_id"], reply["version"], reply["revision"], reply["state"], reply["from"]), (200, "acme", "v2", "v2", "active", "folder"))
     check("with the module's SHA-256", re.fullmatch("[0-9a-f]{64}", reply["sha256"]), reply)
     equal("answers at once", node.answer("acme"), "v2")
-    check("quickly", took < 2, took)
+    check("quickly", took < 10, took)
     print(f"# reload call: {took * 1000:.1f} ms")
     equal("again", (node.reload("acme")[0], node.reload("acme")[1]["state"]), (200, "unchanged"))
     equal("by its version", node.reload("acme", "v2")[0], 200)

@@ -323,6 +323,22 @@ sources: [{{name: first, http: {{base: "http://127.0.0.1:{first.port}"}}, tenant
     equal("a restart finds all of it", (far(), stop(process)), (b'{"result":true}\n', 0))
 
 
+def while_stopping():
+    """A node that was told to stop still gives its sockets to one that comes before it stops accepting."""
+    node = Node("stopping")
+    process = node.begin(delay="1m")
+    load = Load(node)
+    check("clients are served", wait_for(lambda: load.answered > 50))
+    process.send_signal(signal.SIGTERM)
+    check("it is about to stop", wait_for(lambda: node.health("/ready")[0] == 500))
+    new = node.begin()
+    equal("the new one takes over at once", (ended(process), len(logged(new, "took over"))), (0, 1))
+    lost = load.end()
+    check(f"no request lost of {load.answered}", not lost, lost[:5])
+    equal("ready again", node.health("/ready")[0], 200)
+    stop(new)
+
+
 # ---- systemd ----
 def activation():
     node = Node("activation")
@@ -360,6 +376,6 @@ def configuration():
     check("what is wrong is said with its place", f"{path}:3:13" in done.stdout + done.stderr and f"{path}:4:13" in done.stdout + done.stderr, done.stdout + done.stderr)
 
 
-for part in (configuration, readiness, draining, hurry, takeovers, failures, without_network, activation):
+for part in (configuration, readiness, draining, hurry, takeovers, failures, while_stopping, without_network, activation):
     part()
 finish()

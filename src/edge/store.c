@@ -341,6 +341,7 @@ static struct before remember(const struct held *h) {
  * files stay. */
 static enum err commit(struct store *s, struct held *h, struct before was, char *why,
                        size_t why_bytes) {
+    if (atomic_load(&s->left)) return OK; /* the other node's by now */
     enum err e = store_sync_before(s, h);
     if (e) snprintf(why, why_bytes, "cannot sync what is stored: %s", strerror(errno));
     if (!e) e = store_record_write(s, h, why, why_bytes);
@@ -481,6 +482,7 @@ enum err store_remove_now(struct store *s, struct str tenant) {
     struct held *h = hold(s, tenant, false);
     enum err e = OK;
     if (!h) return OK;
+    if (atomic_load(&s->left)) return let_go(h), OK;
     unsigned long long number = atomic_fetch_add(&s->temporary, 1);
     bool short_enough =
         store_path(s, path, "tenants/%s", h->name) && store_path(s, away, "tmp/%llu", number);

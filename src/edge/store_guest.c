@@ -95,16 +95,21 @@ static void refresh(struct store *s, struct held *h) {
     free((void *)now.id.ptr);
 }
 
-static void refresh_all(struct store *s) {
-    char why[512] = "";
+/* Every tenant, with no lock held: none goes before the store is closed. */
+static void each_held(struct store *s, void (*visit)(struct store *s, struct held *h)) {
     uint32_t n = 0;
     pthread_mutex_lock(&s->lock);
     struct held **all = calloc(s->n ? s->n : 1, sizeof(struct held *));
     for (uint32_t i = 0; all && i <= s->mask; i++)
         for (struct held *h = s->buckets[i]; h; h = h->chain) all[n++] = h;
     pthread_mutex_unlock(&s->lock);
-    for (uint32_t i = 0; i < n; i++) refresh(s, all[i]);
+    for (uint32_t i = 0; i < n; i++) visit(s, all[i]);
     free(all);
+}
+
+static void refresh_all(struct store *s) {
+    char why[512] = "";
+    each_held(s, refresh);
     if (store_read_tenants(s, why, sizeof why))
         store_complain(s, "stored versions cannot be read again", why);
 }
@@ -132,8 +137,16 @@ void store_guest_step(struct store *s) {
     if (s->log) log_line(s->log, LOG_INFO, "store taken over", "folder", s->directory, NULL);
 }
 
+/* Whoever writes has the tenant's lock; whoever gets it later sees that this node has left. */
+static void wait_for_writer(struct store *s, struct held *h) {
+    (void)s;
+    pthread_mutex_lock(&h->lock);
+    pthread_mutex_unlock(&h->lock);
+}
+
 void store_leave(struct store *s) {
     if (!s || atomic_exchange(&s->left, true)) return;
+    each_held(s, wait_for_writer);
     if (store_sync(s))
         store_complain(s, "what was stored is not on the disk yet", "the store was given away");
     pthread_mutex_lock(&s->lock);

@@ -150,7 +150,7 @@ static void *run(void *arg) {
     pthread_mutex_lock(&s->lock);
     for (int64_t pause_ms = PAUSE_MS;;) {
         while (!s->dirty && !s->stop) {
-            if (!atomic_load(&s->guest)) {
+            if (!atomic_load(&s->guest) || atomic_load(&s->left)) {
                 pthread_cond_wait(&s->wake, &s->lock);
                 continue;
             }

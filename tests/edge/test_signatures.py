@@ -188,6 +188,10 @@ def bad_cases(edge):
     case("two-files", {**good, "x/.signatures.json": good[".signatures.json"]}, "two signature files")
     case("delta", signed({"patch.json": b'{"data": [{"op": "upsert", "path": "/boss", "value": "eve"}]}', **FILES}), "delta bundles are not supported")
     case("outside-roots", signed({**FILES, ".manifest": b'{"roots":["other"],"wasm":[{"entrypoint":"shop/allow","module":"/policy.wasm"}]}'}), "outside of the roots")
+    os.makedirs(os.path.dirname(edge.bundle("bare")))
+    with open(os.path.dirname(edge.bundle("bare")) + "/policy.wasm", "wb") as f:
+        f.write(FILES["policy.wasm"])
+    wanted["bare"] = "the bundle is not signed"
     return wanted
 
 

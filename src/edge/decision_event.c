@@ -4,8 +4,6 @@
 #include "base/utf8.h"
 #include "edge/decision_log_private.h"
 #include "edge/trace.h"
-#include <stdio.h>
-#include <time.h>
 
 enum { MAX_DEPTH = 512, MESSAGE_MAX = 1024 };
 
@@ -180,6 +178,12 @@ static void put_text(const char *name, struct str value, struct buf *out) {
     buf_byte(out, ',');
 }
 
+static void put_id(const char *name, const char *id, struct buf *out) {
+    buf_cstr(out, name);
+    buf_cstr(out, id);
+    buf_cstr(out, "\",");
+}
+
 static void put_number(const char *name, uint64_t n, struct buf *out) {
     char text[24];
     buf_cstr(out, name);
@@ -193,19 +197,39 @@ static void put_trace(struct str traceparent, struct buf *out) {
     put_text("\"span_id\":", str_of(t.span_id), out);
 }
 
-/* RFC 3339 with nanoseconds, without zeros at the end. */
+static char *put_digits(char *at, uint64_t n, int count) {
+    for (int i = count; i-- > 0; n /= 10) at[i] = (char)('0' + n % 10);
+    return at + count;
+}
+
+/* RFC 3339 with nanoseconds, without zeros at the end. By hand, since the C library's way would be the largest part of
+ * an event's cost. Days to a date: Howard Hinnant, "chrono-compatible low-level date algorithms". */
 static void put_time(uint64_t ns, struct buf *out) {
-    time_t second = (time_t)(ns / 1000000000u);
-    struct tm parts;
-    char text[48];
-    gmtime_r(&second, &parts);
-    size_t n = strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &parts);
-    n += (size_t)snprintf(text + n, sizeof text - n, ".%09u", (unsigned)(ns % 1000000000u));
-    while (text[n - 1] == '0') n--;
-    if (text[n - 1] == '.') n--;
-    text[n++] = 'Z';
+    char text[40], *at = text;
+    uint64_t second = ns / 1000000000u, days = second / 86400 + 719468, of_day = second % 86400;
+    uint64_t era = days / 146097, day_of_era = days % 146097;
+    uint64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    uint64_t day = day_of_era - (365 * year + year / 4 - year / 100), month = (5 * day + 2) / 153;
+    day -= (153 * month + 2) / 5;
+    month = month < 10 ? month + 3 : month - 9;
+    at = put_digits(at, era * 400 + year + (month <= 2), 4);
+    *at++ = '-';
+    at = put_digits(at, month, 2);
+    *at++ = '-';
+    at = put_digits(at, day + 1, 2);
+    *at++ = 'T';
+    at = put_digits(at, of_day / 3600, 2);
+    *at++ = ':';
+    at = put_digits(at, of_day / 60 % 60, 2);
+    *at++ = ':';
+    at = put_digits(at, of_day % 60, 2);
+    *at++ = '.';
+    at = put_digits(at, ns % 1000000000u, 9);
+    while (at[-1] == '0') at--;
+    if (at[-1] == '.') at--;
+    *at++ = 'Z';
     buf_cstr(out, "\"timestamp\":\"");
-    buf_put(out, text, n);
+    buf_put(out, text, (size_t)(at - text));
     buf_cstr(out, "\",");
 }
 
@@ -250,8 +274,8 @@ static void put_custom(const struct event_record *e, struct buf *out) {
 void event_print(const struct event_record *e, struct str labels, struct arena *scratch, struct buf *out) {
     struct str input = event_part(e, PART_INPUT), result = event_part(e, PART_RESULT), who = event_part(e, PART_WHO);
     buf_str(out, labels);
-    buf_printf(out, "\"decision_id\":\"%s\",", e->id);
-    if (e->batch_id[0]) buf_printf(out, "\"batch_decision_id\":\"%s\",", e->batch_id);
+    put_id("\"decision_id\":\"", e->id, out);
+    if (e->batch_id[0]) put_id("\"batch_decision_id\":\"", e->batch_id, out);
     put_trace(event_part(e, PART_TRACE), out);
     if (e->version) buf_put(out, e->version->text, e->version->n_bundles), buf_byte(out, ',');
     put_text("\"path\":", event_part(e, PART_PATH), out);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -96,6 +97,35 @@ static void one_event(void **state) {
     assert_null(taken(&f));
     assert_int_equal(atomic_load(&f.log.held_bytes), 0);
     free(line);
+    close_fixture(&f);
+}
+
+/* Beside the C library's calendar. */
+static void times(void **state) {
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, 1 << 20);
+    static const uint64_t nanoseconds[] = {0, 1, 500000000, 999999999, 120000000};
+    for (uint64_t second = 0; second < 8000000000u; second += 86400 * 13 + 3671) {
+        uint64_t ns = nanoseconds[second % 5];
+        struct event_record e = {.time_ns = second * 1000000000u + ns, .door = ""};
+        time_t t = (time_t)second;
+        struct tm parts;
+        char want[64], fraction[16];
+        gmtime_r(&t, &parts);
+        size_t n = strftime(want, sizeof want, "\"timestamp\":\"%Y-%m-%dT%H:%M:%S", &parts);
+        snprintf(fraction, sizeof fraction, ".%09u", (unsigned)ns);
+        for (size_t k = strlen(fraction); fraction[k - 1] == '0' || fraction[k - 1] == '.';) {
+            bool point = fraction[k - 1] == '.';
+            fraction[--k] = 0;
+            if (point) break;
+        }
+        snprintf(want + n, sizeof want - n, "%sZ\"", fraction);
+        buf_clear(&f.line);
+        event_print(&e, STR("{"), &f.arena, &f.line);
+        buf_byte(&f.line, 0);
+        if (!strstr((char *)f.line.ptr, want)) fail_msg("%s lacks %s", (char *)f.line.ptr, want);
+    }
     close_fixture(&f);
 }
 
@@ -250,7 +280,7 @@ static void hand_over(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_event),   cmocka_unit_test(hostile), cmocka_unit_test(compacting),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_event),   cmocka_unit_test(times), cmocka_unit_test(hostile), cmocka_unit_test(compacting),
                                        cmocka_unit_test(taking_back), cmocka_unit_test(room),    cmocka_unit_test(hand_over)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,6 +220,7 @@ void known_avoid(struct known *t, struct kept *k, const char *why) {
     k->taken_back = true;
     text_put(t->avoided, sizeof t->avoided, str_of(k->content));
     text_put(t->avoided_why, sizeof t->avoided_why, str_of(why));
+    t->avoided_by_operator = false;
 }
 
 /* ---- an offer ---- */
@@ -240,7 +241,7 @@ static bool is_same(const struct kept *k, const struct work *w) {
 static bool settled_before(struct activator *a, struct known *t, const struct work *w,
                            struct activation *out) {
     const struct kept *k = t->now, *next = t->test ? t->test->next : NULL;
-    bool override = w->candidate->at_once;
+    bool override = w->candidate->at_once || (w->candidate->allow_older && t->avoided_by_operator);
     if (is_same(t->now, w)) {
         out->kind = ACTIVATION_UNCHANGED;
         shadow_drop(a, t);
@@ -434,7 +435,9 @@ void activator_checked(struct activator *a, struct str tenant, const char *from)
     struct load_report r = {0};
     struct tenant *record = known_record(a, t);
     if (record) tenants_reported(a->options.tenants, record, &r);
-    if (t->refused[0] && r.err)
+    if (t->avoided[0])
+        o.err = ERR_INVALID, o.why = t->avoided_why;
+    else if (t->refused[0] && r.err && !t->last_failure[0])
         o.err = r.err, o.why = r.message; /* what the source has is still what was refused */
     t->last_failure[0] = 0;
     known_report(a, t, &o);

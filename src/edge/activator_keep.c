@@ -203,6 +203,7 @@ static void roll_back(struct activator *a, struct known *t, struct str version, 
     }
     text_put(t->avoided, sizeof t->avoided, str_of(content));
     text_put(t->avoided_why, sizeof t->avoided_why, str_of(why));
+    t->avoided_by_operator = true;
     count_one(&a->taken_back_by_operator);
     log_line(a->options.log, LOG_INFO, "version rolled back", "tenant_id", t->id, "version", left,
              "serving", t->now->version, "by", by, NULL);

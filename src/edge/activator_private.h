@@ -56,6 +56,7 @@ struct known {
     char avoided[SHA256_HEX_BYTES]; /* content that was taken back: refused until the source brings
                                        another */
     char avoided_why[WHY_BYTES];
+    bool avoided_by_operator; /* who may think better of it, by allow_older */
     char refused[SHA256_HEX_BYTES]; /* content that was refused last */
     char last_failure[WHY_BYTES];   /* why the source could not bring a version, said once */
 };

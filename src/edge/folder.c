@@ -6,6 +6,7 @@
 #include "edge/folder.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "edge/priority.h"
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -265,9 +266,19 @@ static void *load_changed(void *arg) {
     return NULL;
 }
 
+/* Below the threads that answer. */
+static void *load_behind(void *l) {
+    priority_of_lane();
+    return load_changed(l);
+}
+
 /* On all cores before the node serves; later on one, since the others have requests to answer. */
 static void load_all(struct loading *l) {
     pthread_t threads[MAX_LOADERS];
+    if (l->f->scanned && pthread_create(&threads[0], NULL, load_behind, l) == 0) {
+        pthread_join(threads[0], NULL);
+        return;
+    }
     long cores = l->f->scanned ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t n = 0, wanted = cores > MAX_LOADERS ? MAX_LOADERS : (uint32_t)(cores > 1 ? cores : 1);
     if (wanted > l->n) wanted = l->n;

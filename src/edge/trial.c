@@ -4,7 +4,7 @@
 #include "edge/trial.h"
 #include <stdlib.h>
 
-enum { SAMPLE_BYTES = 256 << 10, EMPTY = 0, FILLING, FULL };
+enum { SAMPLE_BYTES = 64 << 10, EMPTY = 0, FILLING, FULL };
 #define MILLION 1000000u
 
 struct slot {

@@ -17,7 +17,7 @@ void trial_release(struct trial *t);
 enum trial_kind trial_kind(const struct trial *t);
 
 /* Any thread, after a decision that was answered; waits for nobody. A copy is left out when
- * TRIAL_SLOTS are not yet taken, or the request is larger than 256 KiB. */
+ * TRIAL_SLOTS are not yet taken, or the request is larger than 64 KiB. */
 enum { TRIAL_SLOTS = 64 };
 void trial_note(struct trial *t, const struct ask *ask, const struct decision *d, bool denied);
 /* A decision that was noted turned out to be useless to its door. */

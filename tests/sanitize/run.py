@@ -10,7 +10,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(ROOT, "build")))
-THREADED = ["tenants", "isolation", "server", "server_h2", "server_tls", "decision_record"]
+THREADED = ["tenants", "isolation", "server", "server_h2", "server_tls", "decision_record", "trial", "activator"]
 OPTIONS = {
     "asan": {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1"},
     "tsan": {"TSAN_OPTIONS": f"suppressions={ROOT}/tests/sanitize/tsan.supp report_signal_unsafe=0"},

@@ -143,16 +143,16 @@ static void compare_all(struct activator *a, struct known *t) {
 }
 
 static void shadow_refuse(struct activator *a, struct known *t, const char *why) {
-    struct outcome o = {
-        .from = t->test->next->from, .why = why, .err = ERR_INVALID, .answered = true};
-    log_line(a->options.log, LOG_ERROR, "bundle refused", "tenant_id", t->id, "reason", why,
-             "serving", "the version before", "version", t->now->version, NULL);
+    struct kept *k = t->test->next;
+    struct outcome o = {.from = k->from, .why = why, .err = ERR_INVALID, .answered = true};
+    if (known_set_trial(a, t, NULL)) return; /* no memory: it is tried again with the next step */
+    log_line(a->options.log, LOG_ERROR, "bundle refused", "tenant_id", t->id, "reason", why, "serving",
+             "the version before", "version", t->now->version, NULL);
     count_one(&a->shadows_refused);
     count_one(&a->events[EVENT_REFUSED]);
-    known_avoid(t, t->test->next, why);
-    if (known_set_trial(a, t, NULL)) return; /* no memory: it is tried again with the next step */
-    known_end_test(a, t);
+    known_avoid(t, k, why);
     known_report(a, t, &o);
+    known_end_test(a, t); /* with the candidate */
 }
 
 static void shadow_pass(struct activator *a, struct known *t) {

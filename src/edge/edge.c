@@ -28,7 +28,8 @@ enum {
     INPUT_BYTES = 64 << 20,
     LIVE_INSTANCES = 1024,
     LANE_INSTANCES = 64,
-    MAIN_READER = TENANTS_MAX_READERS - 1, /* of the tenants' table: the first thread */
+    MAIN_READER = TENANTS_MAX_READERS - 1,    /* of the tenants' table: the first thread */
+    SOURCES_READER = TENANTS_MAX_READERS - 2, /* the one that fetches */
     REQUIRED_MS = 60000, /* how long a node that takes over waits for required tenants */
     FIRST_ROUND_MS = 60000, /* how long sources may take before the node serves without what they lack */
     LOOK_MS = 50,        /* at what has no event */
@@ -99,7 +100,7 @@ static enum err start_lanes(struct edge *e, const struct worker_group *group, un
                               .live_instances = LANE_INSTANCES,
                               .setup = e->setup,
                               .counts = group ? NULL : &e->node.lanes};
-    if (o.first_number + o.threads > MAIN_READER) return ERR_LIMIT;
+    if (o.first_number + o.threads > SOURCES_READER) return ERR_LIMIT;
     *number += o.threads;
     enum err err = lanes_new(&o, &e->lanes.items[e->lanes.n]);
     if (!err) e->lanes.n++;
@@ -115,7 +116,7 @@ static enum err start_all_lanes(struct edge *e) {
     struct lanes_options o = {.threads = BACKGROUND_LANES, .max_waiting = BACKGROUND_WAITING, .first_number = number,
                               .like = &e->like, .engine = e->engine, .live_instances = 1, .setup = e->setup,
                               .wait_ns = BACKGROUND_WAIT_NS};
-    if (!err && number + BACKGROUND_LANES > MAIN_READER) err = ERR_LIMIT;
+    if (!err && number + BACKGROUND_LANES > SOURCES_READER) err = ERR_LIMIT;
     if (!err) err = lanes_new(&o, &e->lanes.background);
     if (!err) e->lanes.items[e->lanes.n++] = e->lanes.background;
     return err;
@@ -275,11 +276,12 @@ static enum err start_tenants(struct edge *e) {
 }
 
 /* Loads what sources have; what takes too long goes on in the background. */
-static enum err start_sources(struct edge *e, int signals, uint32_t *loaded, uint32_t *refused) {
+static enum err start_sources(struct edge *e, int signals, bool restored, uint32_t *loaded, uint32_t *refused) {
     char why[WHY_BYTES] = "";
     struct pollfd fd = {.fd = signals, .events = POLLIN};
     struct sources_options o = {.config = &e->setup->config, .activator = e->activator, .tenants = e->node.tenants,
-                                .log = &e->log, .node_id = e->node.id, .host_name = e->node.host_name};
+                                .reader = SOURCES_READER, .log = &e->log, .node_id = e->node.id,
+                                .host_name = e->node.host_name};
     enum err err = sources_new(&o, &e->sources, why, sizeof why);
     e->node.sources = e->sources;
     if (err && why[0]) {
@@ -287,7 +289,7 @@ static enum err start_sources(struct edge *e, int signals, uint32_t *loaded, uin
         e->said_why = true;
     }
     uint32_t good = 0, bad = 0;
-    int64_t end = clock_ms() + (*loaded ? 0 : FIRST_ROUND_MS); /* with versions from before it can serve at once */
+    int64_t end = clock_ms() + (restored ? 0 : FIRST_ROUND_MS); /* with versions from before it can serve at once */
     while (!err && !sources_first_round(e->sources, LOOK_MS, &good, &bad) && clock_ms() < end && poll(&fd, 1, 0) <= 0) {
     }
     *loaded += good;
@@ -326,7 +328,7 @@ static enum err start(struct edge *e, const struct edge_config *config, int sign
     activator_restore(e->activator, &restored, &refused);
     folder_scan(e->folder, &loaded, &refused);
     if (restored > loaded) loaded = restored; /* the folder has the same ones, mostly */
-    err = start_sources(e, signals, &loaded, &refused);
+    err = start_sources(e, signals, restored > 0, &loaded, &refused);
     atomic_store(&e->node.scanned, true);
     if (!err) err = start_all_lanes(e);
     if (!err) err = open_doors(e, signals);

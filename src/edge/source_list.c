@@ -107,8 +107,10 @@ static void leave(struct sources *s, struct supply *t) {
     struct activation gone = {.kind = ACTIVATION_REFUSED, .err = ERR_NOT_FOUND, .why = "the source has it no longer"};
     supply_gone(s, t);
     supply_end(s, t, &gone);
-    if (t->busy) t->gone = true;
-    else supply_forget(s, t);
+    if (t->busy)
+        t->gone = true;
+    else
+        supply_forget(s, t);
 }
 
 /* A list is whole: who is not in it is gone. Tenants that the configuration names stay: they are asked for one by one.
@@ -122,23 +124,30 @@ static void leave_unmarked(struct sources *s, struct origin *o) {
 
 struct listed_by {
     struct sources *all;
-    const struct origin *origin;
+    struct origin *origin;
 };
 
 static bool has(void *ctx, struct str id) {
-    const struct listed_by *by = ctx;
-    const struct supply *t = supply_find(by->all, id);
-    return t && t->origin == by->origin;
+    struct listed_by *by = ctx;
+    struct supply *t = supply_find(by->all, id);
+    bool asked_for = !t && by->origin->config->on_demand && origin_may_have(by->origin, id);
+    if (asked_for && supply_add(by->all, id, by->origin, &t) == OK) {
+        t->loaded = true;
+        supply_due(by->all, t, by->all->now_ms);
+    }
+    return t || source_in_folder(by->all, id); /* or it is another's now, which brings it */
+}
+
+void origin_sweep(struct sources *s, struct origin *o) {
+    struct listed_by by = {s, o};
+    activator_sweep(s->options.activator, o->name, has, &by);
 }
 
 static void list_ended(struct sources *s, struct origin *o) {
     atomic_fetch_add(&o->lists, 1);
     atomic_store(&o->good_s, (int64_t)(clock_of(CLOCK_REALTIME) / 1000000000));
     o->list_failures = 0;
-    /* What it had before this node was started, and has no longer. A source that loads on first use has more than it
-     * lists. */
-    struct listed_by by = {s, o};
-    if (!o->listed && !o->config->on_demand) activator_sweep(s->options.activator, o->name, has, &by);
+    if (!o->listed) origin_sweep(s, o);
     o->listed = true;
     list_later(s, o);
     origin_problem(s, o, "");

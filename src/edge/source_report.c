@@ -13,14 +13,34 @@ static bool is_news(const struct origin *o, const struct supply *t) {
     return o->report_all || !t->reported_once || t->reported_err != t->err || strcmp(t->reported, t->active) != 0;
 }
 
+/* What became of a version after its source brought it: it may have been tried out, taken back, pinned. */
+static void look_up(struct sources *s, struct supply *t) {
+    struct load_report r;
+    const struct tenant_entry *e = tenants_find(s->options.tenants, str_of(t->id));
+    if (!e) return;
+    tenants_reported(s->options.tenants, e->tenant, &r);
+    snprintf(t->active, sizeof t->active, "%s", r.version);
+    if (t->failures) return;
+    t->err = r.err;
+    t->status = r.http_status;
+    snprintf(t->why, sizeof t->why, "%.159s", r.message);
+}
+
+static void look_all_up(struct sources *s, const struct origin *o) {
+    tenants_online(s->options.tenants, s->options.reader);
+    for (struct supply *t = s->all; t; t = t->next)
+        if (t->origin == o && t->tried && !t->busy) look_up(s, t);
+    tenants_offline(s->options.tenants, s->options.reader);
+}
+
 static void put_outcome(const struct supply *t, struct buf *out) {
     buf_cstr(out, "{\"tenant\":");
     json_print_string(str_of(t->id), out);
     buf_cstr(out, ",\"active\":");
     json_print_string(str_of(t->active), out);
     buf_cstr(out, ",\"outcome\":");
-    json_print_string(str_of(t->failures ? "failed" : t->loaded ? "active" : "none"), out);
-    if (t->failures) {
+    json_print_string(str_of(t->err ? "failed" : t->loaded ? "active" : "none"), out);
+    if (t->err) {
         buf_cstr(out, ",\"error\":{\"code\":");
         json_print_string(str_of(err_word(t->err)), out);
         if (t->status) buf_printf(out, ",\"http_status\":%d", t->status);
@@ -75,6 +95,7 @@ void report_begin(struct sources *s, struct origin *o) {
     struct buf b = {.ptr = (uint8_t *)path, .cap = sizeof path - 1, .max = sizeof path - 1};
     o->report_due_ms = s->now_ms + 1000;
     if (!o->list_tried) return;
+    look_all_up(s, o);
     struct errand *e = errand_new(s, o, NULL, ERRAND_REPORT);
     if (!e) return;
     buf_cstr(&b, "/v1/edges/");

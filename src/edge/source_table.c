@@ -140,6 +140,7 @@ void supply_forget(struct sources *s, struct supply *t) {
 }
 
 void supply_gone(struct sources *s, const struct supply *t) {
+    if (source_in_folder(s, str_of(t->id))) return; /* it is the folder's now */
     if (activator_remove(s->options.activator, str_of(t->id), t->origin->name))
         log_line(s->options.log, LOG_ERROR, "tenant not removed", "tenant_id", t->id, "source", t->origin->name, NULL);
 }

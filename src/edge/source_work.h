@@ -204,6 +204,9 @@ void supply_end(struct sources *s, struct supply *t, const struct activation *re
 void list_begin(struct sources *s, struct origin *o);
 void list_done(struct errand *e, enum err err, const char *why);
 void feed_done(struct errand *e, enum err err, const char *why);
+/* Of what it brought before this node was started: what it has no longer goes, what was loaded on first use is kept
+ * current. */
+void origin_sweep(struct sources *s, struct origin *o);
 void origin_problem(struct sources *s, struct origin *o, const char *why); /* "": it went well */
 
 /* ---- source_report.c: what the control plane is told; metrics, status ---- */

@@ -39,6 +39,8 @@ static void take_up(struct sources *s) {
     if (origins_take_up(s, s->next))
         log_line(s->options.log, LOG_ERROR, "sources not taken up", "reason", err_meaning(ERR_MEMORY), NULL);
     s->first_done = false;
+    for (uint32_t i = 0; i < s->n_origins; i++)
+        if (!s->origins[i].config->discover) origin_sweep(s, &s->origins[i]);
     pthread_mutex_lock(&s->lock);
     s->take_up = false;
     s->first_round_over = false;

@@ -9,7 +9,8 @@ struct sources;
 struct sources_options {
     const struct edge_config *config; /* its list of sources; in use until sources_configure */
     struct activator *activator;
-    struct tenants *tenants;          /* what the control plane is told about; NULL: nothing */
+    struct tenants *tenants;          /* what the control plane is told about */
+    unsigned reader;                  /* of tenants: the fetching thread */
     const struct log *log;
     const char *node_id, *host_name;
 };

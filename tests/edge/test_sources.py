@@ -268,6 +268,29 @@ def first_use():
     s.stop()
 
 
+def again():
+    """A node that has versions from before serves without its source, and keeps current what it was asked for once."""
+    s = Server()
+    s.files[where("a")] = s.files[where("b")] = s.files[where("l")] = bundle("ann", "1")
+    sources = [{"name": "cdn", "http": {"base": s.url + "/cdn"}, "on_demand": True, "poll": "200ms", "timeout": "500ms"},
+               {"name": "listed", "http": {"base": s.url + "/cdn"}, "tenants": ["l"], "poll": "200ms"}]
+    more = "store: {directory: %s}" % f"{TMP}/again.store"
+    e = sourced("again", sources, more).begin()
+    equal("again: loaded", [who(e, t) for t in ("a", "b", "l")], ["1"] * 3)
+    stop(e.process)
+    s.faults["*"] = lambda h: h.reply(500) or True
+    e = sourced("again2", [sources[0]], more).begin()
+    equal("again: without the source, from the store", (who(e, "a"), who(e, "b")), ("1", "1"))
+    s.faults.clear()
+    s.files[where("a")] = bundle("ann", "2")
+    check("again: kept current, though nobody listed it", becomes(e, "a", "2"))
+    stop(e.process)
+    e = sourced("again3", [{**sources[1], "tenants": ["b"]}], more).begin()
+    check("again: what its source no longer lists is gone", becomes(e, "l", 404))
+    stop(e.process)
+    s.stop()
+
+
 def flood(e, s):
     """Many made-up ids at once: bounded work, and an honest answer."""
     answers = []
@@ -353,7 +376,7 @@ def mixed():
     s.stop()
 
 
-for part in (cdn, modules, opa, s3, real_s3, control, first_use, asked_now, mixed):
+for part in (cdn, modules, opa, s3, real_s3, control, first_use, again, asked_now, mixed):
     if os.environ.get("PARTS", part.__name__).find(part.__name__) >= 0:
         part()
 finish()

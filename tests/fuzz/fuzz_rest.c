@@ -50,8 +50,6 @@ void store_metrics(struct store *s, struct buf *out) { (void)s, (void)out; }
 void sources_metrics(struct sources *s, struct buf *out) { (void)s, (void)out; }
 void metrics_process(int64_t started_ns, struct buf *out) { (void)started_ns, (void)out; }
 void metrics_node(const struct node *node, struct buf *out) { (void)node, (void)out; }
-void store_metrics(struct store *s, struct buf *out) { (void)s, (void)out; }
-void sources_metrics(struct sources *s, struct buf *out) { (void)s, (void)out; }
 bool node_ready(const struct node *n, const struct edge_config *c, struct buf *missing) {
     (void)n, (void)c, (void)missing;
     return true;

@@ -10,6 +10,7 @@
 #include "edge/rest.h"
 #include "edge/sources.h"
 #include "edge/store.h"
+#include "edge/tracer.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,6 +49,8 @@ struct policy_stats policy_stats(const struct policy *p) { return (struct policy
 void activator_metrics(struct activator *a, struct buf *out) { (void)a, (void)out; }
 void store_metrics(struct store *s, struct buf *out) { (void)s, (void)out; }
 void sources_metrics(struct sources *s, struct buf *out) { (void)s, (void)out; }
+void sources_status(struct sources *s, struct buf *out) { (void)s, buf_cstr(out, "{}"); }
+void tracer_metrics(const struct tracer *t, struct buf *out) { (void)t, (void)out; }
 void metrics_process(int64_t started_ns, struct buf *out) { (void)started_ns, (void)out; }
 void metrics_node(const struct node *node, struct buf *out) { (void)node, (void)out; }
 bool node_ready(const struct node *n, const struct edge_config *c, struct buf *missing) {

@@ -37,6 +37,7 @@ parts() {
     fuzz_verify) echo "$base src/edge/verify.c src/edge/verify_roots.c src/host/builtins/token.c src/host/builtins/jwk.c" \
         "src/host/builtins/jws.c src/host/builtins/support.c $libs" ;;
     fuzz_store) echo "$base $(echo src/edge/store*.c) -lpthread $libs" ;;
+    fuzz_sources) echo "$base src/edge/source_text.c $libs" ;;
     fuzz_bundle) echo "$base $libs" ;;
     fuzz_mask) echo "$base src/edge/decision_mask.c src/edge/decision_event.c src/edge/trace.c src/net/http.c $libs" ;;
     *) echo "$base $libs" ;;

@@ -61,7 +61,7 @@ static void pair(const struct log *l, struct buf *line, const char *key, const c
 }
 
 void log_line(const struct log *l, enum log_level level, const char *message, ...) {
-    if (!l || level < l->level) return;
+    if (!log_takes(l, level)) return;
     struct buf line;
     buf_init(&line, MAX_LINE_BYTES);
     char when[32];

@@ -13,6 +13,13 @@ struct log {
     int json;
 };
 
+/* Are lines of that level written? The level of a log in use may be changed by log_set_level, on any thread. */
+static inline int log_takes(const struct log *l, enum log_level level) {
+    return l && level >= __atomic_load_n(&l->level, __ATOMIC_RELAXED);
+}
+static inline void log_set_level(struct log *l, enum log_level level) {
+    __atomic_store_n(&l->level, level, __ATOMIC_RELAXED);
+}
 /* log_line(l, LOG_INFO, "bundle activated", "tenant", id, "version", v, NULL): a message and pairs
  * of strings, closed by NULL. */
 void log_line(const struct log *l, enum log_level level, const char *message, ...)

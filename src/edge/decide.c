@@ -69,7 +69,7 @@ static const char *limit_word(const struct decision *d) {
 static void warn(struct worker *w, enum log_level level, const struct tenant_entry *t, const struct ask *ask,
                  const struct decision *d) {
     char id[TENANT_ID_BYTES], at[256];
-    if (!w->log || level < w->log->level) return;
+    if (!log_takes(w->log, level)) return;
     if (t && t->limits.log_lines_per_second &&
         !quota_log(&t->tenant->quota, &t->limits, clock_of(CLOCK_MONOTONIC_COARSE))) {
         metrics_limit(&t->tenant->metrics, LIMIT_log_lines_per_second);
@@ -372,7 +372,7 @@ void decide(struct worker *w, const struct ask *ask, struct decision *d) {
     if (t && d->limit < LIMIT_COUNT) metrics_limit(&t->tenant->metrics, d->limit);
     if (d->kind != DECISION_VALUE)
         warn(w, LOG_WARN, t, ask, d);
-    else if (w->log->level == LOG_DEBUG && decision_denies(d))
+    else if (log_takes(w->log, LOG_DEBUG) && decision_denies(d))
         warn(w, LOG_DEBUG, t, ask, d);
     if (decision_log_on(w)) decision_log_add(w, t, ask, d);
     if (tracer_on(w)) tracer_decision(w, t, ask, d);

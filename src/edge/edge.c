@@ -390,7 +390,7 @@ static void apply(struct edge *e, struct setup *s, struct identifier **ids, stru
     folder_configure(e->folder, &s->config);
     decision_log_configure(e->decisions, &s->config);
     tracer_configure(e->tracer, &s->config);
-    e->log.level = s->config.log.level;
+    log_set_level(&e->log, s->config.log.level);
     for (uint32_t i = 0; i < e->node.n_loops; i++) {
         listeners_for_loop(changes, loop_server(e->loops[0]), i == 0);
         setup_use(s);

@@ -1,7 +1,9 @@
-/* What the files of sources share: the fetching thread's tenants, its requests, and what loaders and waiters bring.
+/* What the files of sources share: the fetching thread's tenants, its requests, and what loaders
+ * and waiters bring.
  *
- * One thread (source_fetch.c) owns everything below but what is said to be under the lock: it asks servers for many
- * tenants at once, hands whole replies to loaders, and hears from them how it went. */
+ * One thread (source_fetch.c) owns everything below but what is said to be under the lock: it asks
+ * servers for many tenants at once, hands whole replies to loaders, and hears from them how it
+ * went. */
 #ifndef REGENT_EDGE_SOURCE_WORK_H
 #define REGENT_EDGE_SOURCE_WORK_H
 #include "edge/source_text.h"
@@ -11,8 +13,9 @@
 
 enum {
     SOURCE_TAG_BYTES = 256,
-    SOURCE_FETCHES = 48,      /* requests at once, beside long polls */
-    SOURCE_LONG_POLLS = 1024, /* held at once; tenants beyond are polled */
+    SOURCE_FETCHES = 48,           /* requests at once, beside long polls */
+    SOURCE_SMALL_BYTES = 64 << 10, /* of a reply that is neither bundle nor list */
+    SOURCE_LONG_POLLS = 1024,                        /* held at once; tenants beyond are polled */
     SOURCE_CONNECTIONS = SOURCE_FETCHES + SOURCE_LONG_POLLS + 16,
     SOURCE_TO_LOAD = 32, /* whole replies that wait for a loader: no more is fetched meanwhile */
     SOURCE_LOADERS = 8,
@@ -34,14 +37,15 @@ struct origin {
     uint32_t list_failures;
     char list_tag[SOURCE_TAG_BYTES];
     char cursor[SOURCE_TAG_BYTES]; /* control: of the feed */
-    uint32_t mark;                 /* of the list under way: tenants without it are gone when it ends */
-    char token[2048];              /* "Bearer …", of token_file */
+    uint32_t mark;    /* of the list under way: tenants without it are gone when it ends */
+    char token[2048]; /* "Bearer …", of token_file */
     struct timespec token_time;
     int64_t report_due_ms; /* control: status */
     bool reporting, report_all;
     uint32_t report_failures;
     /* Any thread reads: */
-    _Atomic uint64_t fetched, unchanged, failed, refused, bytes, redirects, lists, lists_failed, reports;
+    _Atomic uint64_t fetched, unchanged, failed, refused, bytes, redirects, lists, lists_failed,
+        reports;
     _Atomic uint32_t tenants, failing, long_polls;
     _Atomic int64_t good_s;  /* since 1970: last reply that was one */
     char problem[WHY_BYTES]; /* under the lock: of the list or feed; "": none */
@@ -60,7 +64,7 @@ struct supply {
     bool trial;             /* named by a request only: forgotten when nobody has it */
     bool again;             /* something new came while it was busy */
     bool exact;             /* its id stands in the configuration */
-    bool gone;         /* its source has it no longer: forgotten when its request ends */
+    bool gone;              /* its source has it no longer: forgotten when its request ends */
     bool pushed;            /* opa: the last 200 said that the server holds requests */
     struct errand *polling; /* a request that the server holds */
     uint32_t mark, failures;
@@ -90,8 +94,25 @@ struct order {
     struct activation *out;
 };
 
-enum errand_kind { ERRAND_TENANT, ERRAND_SHA, ERRAND_DATA, ERRAND_LOOKUP, ERRAND_LIST, ERRAND_FEED, ERRAND_REPORT };
-enum errand_header { GOT_ETAG, GOT_MODIFIED, GOT_TYPE, GOT_VERSION, GOT_SERIAL, GOT_S3_VERSION, GOT_S3_SERIAL, N_GOT };
+enum errand_kind {
+    ERRAND_TENANT,
+    ERRAND_SHA,
+    ERRAND_DATA,
+    ERRAND_LOOKUP,
+    ERRAND_LIST,
+    ERRAND_FEED,
+    ERRAND_REPORT
+};
+enum errand_header {
+    GOT_ETAG,
+    GOT_MODIFIED,
+    GOT_TYPE,
+    GOT_VERSION,
+    GOT_SERIAL,
+    GOT_S3_VERSION,
+    GOT_S3_SERIAL,
+    N_GOT
+};
 
 /* One request under way, or a whole reply on its way through a loader. */
 struct errand {
@@ -103,8 +124,9 @@ struct errand {
     enum errand_kind kind;
     struct fetch_wanted got[N_GOT];
     char url[SOURCE_URL_BYTES];
-    char version[VERSION_BYTES];                               /* asked for; "": the current one */
-    bool allow_older, quiet, long_poll, foreign, whole_module; /* foreign: redirected to another host */
+    char version[VERSION_BYTES]; /* asked for; "": the current one */
+    bool allow_older, quiet, long_poll, foreign,
+        whole_module; /* foreign: redirected to another host */
     uint32_t hops;
     int64_t requested_ns;
     struct buf module, text; /* module: waits for its data; text: what a report sends */
@@ -174,11 +196,13 @@ struct sources {
 
 /* ---- source_table.c: tenants and when they are due ---- */
 struct supply *supply_find(struct sources *s, struct str id);
-MUST_USE enum err supply_add(struct sources *s, struct str id, struct origin *origin, struct supply **out);
+MUST_USE enum err supply_add(struct sources *s, struct str id, struct origin *origin,
+                             struct supply **out);
 void supply_forget(struct sources *s, struct supply *t);
 void supply_gone(struct sources *s, const struct supply *t); /* its source has it no longer */
 void supply_due(struct sources *s, struct supply *t, int64_t at_ms);
-struct supply *supply_next(struct sources *s, int64_t now_ms); /* taken out of the heap; NULL: none is due */
+struct supply *supply_next(struct sources *s,
+                           int64_t now_ms); /* taken out of the heap; NULL: none is due */
 int64_t supply_first_due(const struct sources *s);
 uint64_t source_random(struct sources *s);
 bool origin_may_have(const struct origin *o, struct str id); /* by the list of its tenants */
@@ -191,21 +215,37 @@ void origins_free(struct sources *s);
 /* ---- source_fetch.c: asking ---- */
 void source_work(struct sources *s); /* one turn */
 void source_cancel_all(struct sources *s);
-struct errand *errand_new(struct sources *s, struct origin *o, struct supply *t, enum errand_kind kind);
-void errand_free(struct errand *e);
-/* Sends e->url; after its end e comes to the function of its kind. */
-void errand_send(struct errand *e);
 /* A try ended: when is the next one? */
 void supply_failed(struct sources *s, struct supply *t, enum err e, int status, const char *why);
 void supply_loaded(struct errand *e); /* back from a loader */
+void supply_unchanged(struct sources *s, struct supply *t);
+void supply_plan(struct sources *s, struct supply *t);
+/* Callers that wait for the tenant are told; or the version is not there yet, and is asked for
+ * again later. */
 void supply_end(struct sources *s, struct supply *t, const struct activation *result);
+void orders_settle(struct sources *s, struct supply *t, const struct activation *r);
+void order_later(struct sources *s, struct supply *t, const struct order *o);
+bool source_unknown(const struct origin *o,
+                    int status); /* does the status say that it has no such tenant? */
+
+/* ---- source_errand.c: one request and its reply ---- */
+struct errand *errand_new(struct sources *s, struct origin *o, struct supply *t,
+                          enum errand_kind kind);
+void errand_free(struct errand *e);
+/* Sends e->url; after its end e comes to the function of its kind. */
+void errand_send(struct errand *e);
+/* The URL of one of the tenant's files. false: it is none, or too long. */
+bool errand_file_url(struct errand *e, const char *file);
+/* Ends it as a failure; format has one %s. Frees it. */
+void errand_fail(struct errand *e, enum err err, int status, const char *format,
+                 const char *detail);
 
 /* ---- source_list.c: lists of tenants, the feed ---- */
 void list_begin(struct sources *s, struct origin *o);
 void list_done(struct errand *e, enum err err, const char *why);
 void feed_done(struct errand *e, enum err err, const char *why);
-/* Of what it brought before this node was started: what it has no longer goes, what was loaded on first use is kept
- * current. */
+/* Of what it brought before this node was started: what it has no longer goes, what was loaded on
+ * first use is kept current. */
 void origin_sweep(struct sources *s, struct origin *o);
 void origin_problem(struct sources *s, struct origin *o, const char *why); /* "": it went well */
 

@@ -13,5 +13,12 @@ static inline uint64_t clock_of(clockid_t id) {
 /* Monotonic. */
 static inline uint64_t clock_ns(void) { return clock_of(CLOCK_MONOTONIC); }
 static inline int64_t clock_ms(void) { return (int64_t)(clock_ns() / 1000000); }
+/* Nanoseconds since 1970 as "2026-11-29T06:08:50Z"; "" for 0, which stands for never. */
+enum { CLOCK_UTC_BYTES = 40 };
+static inline void clock_utc(int64_t ns, char out[CLOCK_UTC_BYTES]) {
+    struct tm t;
+    time_t seconds = (time_t)(ns / 1000000000);
+    if (!ns || !gmtime_r(&seconds, &t) || !strftime(out, CLOCK_UTC_BYTES, "%Y-%m-%dT%H:%M:%SZ", &t)) out[0] = 0;
+}
 
 #endif

@@ -2,7 +2,6 @@
  * in: a tenant's id. out: members of a JSON object; the bundle that serves. owns: an arena while it looks. */
 #include "base/clock.h"
 #include "edge/activator_private.h"
-#include <time.h>
 
 enum { STATUS_BYTES = 4 << 20 };
 
@@ -13,11 +12,8 @@ static void put_member(struct buf *out, const char *name, struct str text) {
 }
 
 static void put_time(struct buf *out, const char *name, int64_t ns) {
-    struct tm t;
-    time_t seconds = (time_t)(ns / 1000000000);
-    char text[40];
-    if (!ns || !gmtime_r(&seconds, &t)) return;
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &t);
+    char text[CLOCK_UTC_BYTES];
+    clock_utc(ns, text);
     put_member(out, name, str_of(text));
 }
 

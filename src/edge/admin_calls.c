@@ -6,7 +6,6 @@
 #include "edge/sources.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- replies ---- */
 
@@ -86,11 +85,8 @@ static void end_wait(struct admin_call *c) { tenants_online(c->rest.w->tenants, 
 /* ---- what serves ---- */
 
 static void put_time(struct buf *out, const char *name, int64_t ns) {
-    struct tm t;
-    time_t seconds = (time_t)(ns / 1000000000);
-    char text[40];
-    if (!ns || !gmtime_r(&seconds, &t)) return;
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &t);
+    char text[CLOCK_UTC_BYTES];
+    clock_utc(ns, text);
     put_member(out, name, text);
 }
 

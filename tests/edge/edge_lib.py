@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -45,6 +46,18 @@ def equal(name, got, want):
 def finish():
     print(f"1..{results['n']}")
     sys.exit(1 if results["failed"] else 0)
+
+
+def run_parts(parts):
+    """Runs the functions, or those that the command line names; then the plan."""
+    for part in [p for p in parts if len(sys.argv) < 2 or p.__name__ in sys.argv[1:]]:
+        began = time.time()
+        try:
+            part()
+        except Exception:  # a part that breaks must not hide the others
+            check(part.__name__, False, traceback.format_exc())
+        print(f"# {part.__name__}: {time.time() - began:.1f} s", flush=True)
+    finish()
 
 
 def free_port():

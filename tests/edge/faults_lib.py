@@ -9,13 +9,11 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tarfile
 import threading
 import time
-import traceback
 
-from edge_lib import REGENT, ROOT, TMP, build, check, check_request, decode, finish, free_port, start, wait_for
+from edge_lib import REGENT, ROOT, TMP, build, check_request, decode, free_port, start, wait_for
 
 POLICY = """package t
 import rego.v1
@@ -32,19 +30,6 @@ LONG = os.environ.get("FAULT_SECONDS")  # at length: each load runs for so many 
 
 def at_length(seconds):
     return float(LONG or seconds)
-
-
-def run_parts(parts):
-    """Runs the functions, or those that the command line names; then the plan."""
-    make_certificate()
-    for part in [p for p in parts if len(sys.argv) < 2 or p.__name__ in sys.argv[1:]]:
-        began = time.time()
-        try:
-            part()
-        except Exception:  # a part that breaks must not hide the others
-            check(part.__name__, False, traceback.format_exc())
-        print(f"# {part.__name__}: {time.time() - began:.1f} s", flush=True)
-    finish()
 
 
 def make_certificate(name="server"):

@@ -8,13 +8,11 @@ import os
 import re
 import resource
 import subprocess
-import sys
 import tarfile
 import time
-import traceback
 import urllib.parse
 
-from edge_lib import OPA, REGENT, TMP, Check, check, check_request, equal, finish, free_port, http, start, wait_for
+from edge_lib import OPA, REGENT, TMP, Check, check, check_request, equal, free_port, http, run_parts, start, wait_for
 from log_lib import ENTRYPOINTS, POLICY, Node, Service
 
 SECRET = "s3cr3t-of-the-test"
@@ -407,14 +405,7 @@ def waiting():
 
 def main():
     parts = [beside_opa, doors, useless, failing_masks, how_much, the_file, the_service, waiting]
-    for part in [p for p in parts if len(sys.argv) < 2 or p.__name__ in sys.argv[1:]]:
-        began = time.time()
-        try:
-            part()
-        except Exception:  # a part that breaks must not hide the others
-            check(part.__name__, False, traceback.format_exc())
-        print(f"# {part.__name__}: {time.time() - began:.1f} s", flush=True)
-    finish()
+    run_parts(parts)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import subprocess
 import threading
 import time
 
-from edge_lib import REGENT, TMP, check, check_request, equal, raw, started, stop, wait_for
-from faults_lib import DOORS, GrpcClient, Load, Node, RestClient, at_length, make_certificate, run_parts, template, with_files
+from edge_lib import REGENT, TMP, check, check_request, equal, raw, run_parts, started, stop, wait_for
+from faults_lib import DOORS, GrpcClient, Load, Node, RestClient, at_length, make_certificate, template, with_files
 
 
 def load_was_right(what, load, may_fail=0):
@@ -482,4 +482,5 @@ PARTS = [hostile_bytes, workers, bundles, swaps, written_in_place, folder, unrea
          log_nobody_reads]
 
 
+make_certificate()
 run_parts(PARTS)

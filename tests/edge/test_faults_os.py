@@ -15,8 +15,8 @@ import socket
 import subprocess
 import time
 
-from edge_lib import BUILD, REGENT, TMP, check, equal, stop, wait_for
-from faults_lib import Load, Node, RestClient, Shim, at_length, run_parts, template, with_files
+from edge_lib import BUILD, REGENT, TMP, check, equal, run_parts, stop, wait_for
+from faults_lib import Load, Node, RestClient, Shim, at_length, make_certificate, template, with_files
 
 HOUR = 3600
 SECRET = b"a secret of the test, long enough for it"
@@ -189,4 +189,5 @@ def memory():
 PARTS = [clock, allocations, memory]
 
 
+make_certificate()
 run_parts(PARTS)

@@ -20,12 +20,12 @@ DEPFLAGS = -MMD -MP
 LDLIBS := $(WASMTIME)/lib/libwasmtime.a -luv -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -ldeflate -lseccomp -lz -lpthread -ldl -lm
 # The program carries all but the C library: its dynamic loader would take longer than most commands. LINK=dynamic for distributions.
 LINK ?= static
-STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -ldeflate -lseccomp -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
-APP_LIBS = $(if $(filter static,$(LINK)),$(WASMTIME)/lib/libwasmtime.a $(STATIC_LIBS),$(LDLIBS))
+STATIC_LIBS := -Wl,-Bstatic -luv_a -lnghttp2 -lssl -lcrypto -lre2 -lstdc++ -lyaml -larchive -ldeflate -lseccomp -lsqlite3 -lz -Wl,-Bdynamic -static-libgcc -lpthread -ldl -lm
+APP_LIBS = $(if $(filter static,$(LINK)),$(WASMTIME)/lib/libwasmtime.a $(STATIC_LIBS),$(LDLIBS) -lsqlite3)
 LDFLAGS := $(SANITIZE)
 
 LIB_DIRS := base bundle compiler host image
-APP_DIRS := net edge cli
+APP_DIRS := net edge control cli
 find_c = $(sort $(foreach d,$(1),$(shell find src/$(d) -name '*.c' 2>/dev/null)))
 find_cc = $(sort $(foreach d,$(1),$(shell find src/$(d) -name '*.cc' 2>/dev/null)))
 LIB_SRC := $(call find_c,$(LIB_DIRS)) $(call find_cc,$(LIB_DIRS))
@@ -145,10 +145,10 @@ $(BUILD)/tests/unit/runtime/%: tests/unit/runtime/%.c $(BUILD)/libruntime.a | $(
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) -std=c11 -O1 -g -fno-pie -no-pie -DREGENT_NATIVE -D_GNU_SOURCE -Isrc $(SANITIZE) -MMD -MP -o $@ $< $(BUILD)/libruntime.a -lcmocka -lm
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libregent.a $(call obj,$(call find_c,net edge)) | $(BUILD)/.deps-test
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libregent.a $(call obj,$(call find_c,net edge control)) | $(BUILD)/.deps-test
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(call obj,$(call find_c,net edge)) $(BUILD)/libregent.a -lcmocka $(LDLIBS) $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(call obj,$(call find_c,net edge control)) $(BUILD)/libregent.a -lcmocka $(LDLIBS) -lsqlite3 $(LDFLAGS)
 $(BUILD)/tests/conformance: tests/conformance/conformance.c $(BUILD)/libregent.a | $(BUILD)/.deps-test
 	@mkdir -p $(@D)
 	$(call say,LD)

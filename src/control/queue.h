@@ -1,0 +1,41 @@
+/* What is to be built: a change names tenants, each becomes a job that some thread of some process
+ * takes. */
+#ifndef REGENT_CONTROL_QUEUE_H
+#define REGENT_CONTROL_QUEUE_H
+#include "base/json.h"
+#include "control/db.h"
+
+enum build_scope {
+    BUILD_TENANT,   /* object: the tenant's id */
+    BUILD_TEMPLATE, /* all active tenants that follow the template's newest version */
+    BUILD_LIBRARY,  /* all whose last build imported it, and those whose last build failed */
+    BUILD_ALL
+};
+struct build_ask {
+    const char *cause; /* "tenant", "template", "library", "request", "apply", "keys" */
+    enum build_scope scope;
+    struct str object;
+    struct str who;
+    bool release; /* what was built becomes current */
+    bool forced;
+    struct str
+        build; /* an id from control_new_id; adding to a build that is there already is allowed */
+};
+/* In the caller's transaction, which has counted `change` (control_count) before: sets wanted of
+ * the tenants to it, adds a build and its jobs, notifies "jobs". *jobs gets how many; a build
+ * without any is done at once. Suspended and deleted tenants get none. */
+MUST_USE enum err queue_add(struct db_conn *c, struct arena *a, const struct build_ask *ask,
+                            int64_t change, int64_t *jobs);
+/* {"id","cause","object","status","total",…}: a row of builds as the API shows it. ERR_NOT_FOUND.
+ */
+MUST_USE enum err queue_build_json(struct db_conn *c, struct arena *a, struct str build,
+                                   struct json **out);
+
+struct control;
+struct build_pool; /* threads that take jobs: claim, build, upload, commit */
+MUST_USE enum err build_pool_new(struct control *control, struct build_pool **out,
+                                 char why[DB_WHY_BYTES]);
+void build_pool_wake(struct build_pool *p); /* "jobs" was heard */
+void build_pool_free(struct build_pool *p); /* gives back what was not begun; waits for what was */
+
+#endif

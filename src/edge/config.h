@@ -4,7 +4,7 @@
 #include "base/diag.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "edge/limits.h"
+#include "bundle/limits.h"
 #include "edge/verify.h"
 
 struct admin_tokens; /* admin_tokens.h */

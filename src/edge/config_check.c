@@ -138,7 +138,7 @@ static bool covers(struct str wide, struct str narrow) {
 static const char *common_limit(const struct tenant_limits *a, const struct tenant_limits *b) {
 #define LIMIT(identifier, name, unit, meaning)                                                                         \
     if (a->identifier && b->identifier) return name;
-#include "edge/limits.def"
+#include "bundle/limits.def"
 #undef LIMIT
     return NULL;
 }

@@ -271,13 +271,13 @@ void config_groups_read(struct config_reader *r, const struct json *v) {
 static void unknown_limit(struct config_reader *r, struct str name, struct loc loc) {
     static const char *const names[] = {
 #define LIMIT(identifier, name, unit, meaning) name,
-#include "edge/limits.def"
+#include "bundle/limits.def"
 #undef LIMIT
     };
     enum { N = sizeof names / sizeof *names };
     char all[256];
     size_t at = 0;
-    const char *meant = config_meant(name, names, N);
+    const char *meant = word_meant(name, names, N);
     for (uint32_t i = 0; i < N && at < sizeof all; i++)
         at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "", names[i]);
     if (meant)

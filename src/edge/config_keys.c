@@ -22,7 +22,7 @@ const uint32_t n_config_keys = sizeof config_keys / sizeof *config_keys;
 
 static const char *const limit_names[] = {
 #define LIMIT(identifier, name, unit, meaning) name,
-#include "edge/limits.def"
+#include "bundle/limits.def"
 #undef LIMIT
 };
 enum { N_LIMITS = sizeof limit_names / sizeof *limit_names, MAX_WORDS = 128, WORD_BYTES = 96 };
@@ -55,43 +55,6 @@ void config_key_variable(const char *path, char *out, size_t out_bytes) {
         if (out[i] >= 'a' && out[i] <= 'z') out[i] = (char)(out[i] - 32);
         if (out[i] == '.') out[i] = '_';
     }
-}
-
-/* ---- What was meant ---- */
-enum { MAX_DISTANCE_BYTES = 63 };
-
-static uint32_t least_of(uint32_t a, uint32_t b, uint32_t c) {
-    uint32_t m = a < b ? a : b;
-    return m < c ? m : c;
-}
-
-/* How many letters have to be put in, left out, changed or swapped with their neighbour. */
-static uint32_t distance(struct str a, struct str b) {
-    uint32_t rows[3][MAX_DISTANCE_BYTES + 1];
-    if (a.len > MAX_DISTANCE_BYTES || b.len > MAX_DISTANCE_BYTES) return UINT32_MAX;
-    for (uint32_t j = 0; j <= b.len; j++) rows[0][j] = j;
-    for (uint32_t i = 1; i <= a.len; i++) {
-        uint32_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
-        row[0] = i;
-        for (uint32_t j = 1; j <= b.len; j++) {
-            row[j] = least_of(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]));
-            bool swapped = i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
-            if (swapped && second[j - 2] + 1 < row[j]) row[j] = second[j - 2] + 1;
-        }
-    }
-    return rows[a.len % 3][b.len];
-}
-
-const char *config_meant(struct str given, const char *const *words, uint32_t n) {
-    const char *best = NULL;
-    uint32_t nearest = (uint32_t)(given.len < 4 ? 1 : given.len < 8 ? 2 : 3);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t d = distance(given, str_of(words[i]));
-        if (d > nearest || (best && d == nearest)) continue;
-        nearest = d;
-        best = words[i];
-    }
-    return best;
 }
 
 /* ---- Reports ---- */
@@ -161,7 +124,7 @@ void config_unknown_key(struct config_reader *r, const char *prefix, struct str 
     }
     struct str shown = str_head(name, 64);
     names_below(prefix, &words);
-    const char *meant = config_meant(name, words.items, words.n), *path = elsewhere(name);
+    const char *meant = word_meant(name, words.items, words.n), *path = elsewhere(name);
     if (meant) {
         config_problem(r, loc, "unknown key `%.*s`: did you mean `%s`?", STR_FMT(shown), meant);
     } else if (path) {
@@ -187,7 +150,7 @@ void config_unknown_variable(struct config_reader *r, struct str name, struct lo
             add_word(&words, str_of(variable));
         }
     }
-    const char *meant = config_meant(name, words.items, words.n);
+    const char *meant = word_meant(name, words.items, words.n);
     if (meant)
         config_problem(r, loc, "unknown variable: did you mean %s?", meant);
     else

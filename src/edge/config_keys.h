@@ -1,6 +1,7 @@
 /* The table of edge.yaml's keys, and what reading them shares. */
 #ifndef REGENT_EDGE_CONFIG_KEYS_H
 #define REGENT_EDGE_CONFIG_KEYS_H
+#include "base/words.h"
 #include "base/yaml.h"
 #include "edge/config.h"
 
@@ -72,8 +73,6 @@ void config_warning(struct config_reader *r, struct loc loc, const char *format,
 /* "unknown key `x`" with the likeliest way forward. */
 void config_unknown_key(struct config_reader *r, const char *prefix, struct str name, struct loc loc);
 void config_unknown_variable(struct config_reader *r, struct str name, struct loc loc);
-/* The word of words[0..n) that was probably meant, or NULL. */
-const char *config_meant(struct str given, const char *const *words, uint32_t n);
 
 /* Sets one key's field in `owner`; keys with items of their own go to config_items.c. */
 void config_set(struct config_reader *r, const struct config_key *k, const struct json *v, void *owner);

@@ -205,7 +205,7 @@ static uint32_t word_of(struct config_reader *r, const char *what, const struct 
                         uint32_t n) {
     for (uint32_t i = 0; i < n && v->kind == JSON_STRING; i++)
         if (str_is(v->text, words[i])) return i;
-    const char *meant = v->kind == JSON_STRING ? config_meant(v->text, words, n) : NULL;
+    const char *meant = v->kind == JSON_STRING ? word_meant(v->text, words, n) : NULL;
     char all[256] = "";
     size_t at = 0;
     for (uint32_t i = 0; i < n && at < sizeof all; i++)

@@ -2,7 +2,7 @@
 #ifndef REGENT_EDGE_METRICS_H
 #define REGENT_EDGE_METRICS_H
 #include "base/buf.h"
-#include "edge/limits.h"
+#include "bundle/limits.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 

@@ -2,7 +2,7 @@
 #ifndef REGENT_EDGE_QUOTA_H
 #define REGENT_EDGE_QUOTA_H
 #include "base/err.h"
-#include "edge/limits.h"
+#include "bundle/limits.h"
 #include <stdatomic.h>
 
 struct tenant_quota {

@@ -1,7 +1,7 @@
 /* The tenants of a node: a table that threads read without locks. */
 #ifndef REGENT_EDGE_TENANTS_H
 #define REGENT_EDGE_TENANTS_H
-#include "edge/limits.h"
+#include "bundle/limits.h"
 #include "edge/metrics.h"
 #include "edge/quota.h"
 #include "host/host.h"

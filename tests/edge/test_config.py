@@ -84,7 +84,7 @@ def keys():
     """(path, default) of every key, limits included."""
     with open(ROOT + "/src/edge/config_keys.def") as f:
         rows = re.findall(r'^KEY\("([^"]+)", (\w+), .*?, "((?:[^"\\]|\\.)*)", "(?:[^"\\]|\\.)*"\)$', f.read(), re.M)
-    with open(ROOT + "/src/edge/limits.def") as f:
+    with open(ROOT + "/src/bundle/limits.def") as f:
         limits = re.findall(r'^LIMIT\(\w+, "(\w+)"', f.read(), re.M)
     return [(p, d) for p, kind, d in rows if kind != "LIMITS"] + [("limits.default." + l, "") for l in limits]
 

@@ -22,12 +22,12 @@ parts() {
     fuzz_http1) echo "$base src/net/http.c src/net/http1.c src/edge/rest_input.c $libs" ;;
     fuzz_grpc) echo "$base src/net/http.c src/net/protobuf.c src/edge/json_text.c $(find src/edge -name 'authz_*.c') $libs" ;;
     fuzz_rest) echo "$base -DREGENT_VERSION=\"0\" src/net/http.c src/edge/document.c src/edge/gzip.c $(echo src/edge/rest*.c) $libs" ;;
-    fuzz_admin) echo "$base src/edge/admin_tokens.c src/edge/admin_body.c src/edge/config_names.c src/edge/limits.c $libs" ;;
+    fuzz_admin) echo "$base src/edge/admin_tokens.c src/edge/admin_body.c src/edge/config_names.c src/bundle/limits.c $libs" ;;
     fuzz_identify) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/identify*.c) src/edge/key_sets.c src/edge/config_names.c" \
-        "src/edge/limits.c src/net/http.c src/net/fetch.c src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c" \
+        "src/bundle/limits.c src/net/http.c src/net/fetch.c src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c" \
         "src/host/builtins/support.c $libs" ;;
     fuzz_server) echo "$(find src/base -name '*.c') $(find src/net -name '*.c' ! -name fetch.c) -luv -lnghttp2 -lssl -lpthread $libs" ;;
-    fuzz_config) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/config*.c) src/edge/admin_tokens.c src/edge/limits.c src/edge/verify.c src/edge/verify_roots.c src/net/http.c src/net/tls.c" \
+    fuzz_config) echo "$base -DREGENT_VERSION=\"0\" $(echo src/edge/config*.c) src/edge/admin_tokens.c src/bundle/limits.c src/edge/verify.c src/edge/verify_roots.c src/net/http.c src/net/tls.c" \
         "src/host/builtins/token.c src/host/builtins/jwk.c src/host/builtins/jws.c src/host/builtins/support.c -lssl $libs" ;;
     fuzz_process) echo "$base src/edge/process.c src/edge/frame.c -Dsocketpair=fuzz_pair -Dposix_spawn=fuzz_spawn" \
         "-Dkill=fuzz_kill -Dwaitpid=fuzz_wait $libs" ;;

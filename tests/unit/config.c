@@ -266,14 +266,14 @@ static void mutations(void **state) {
 static void suggestions(void **state) {
     (void)state;
     static const char *const words[] = {"listeners", "limits", "log", "labels"};
-    assert_string_equal(config_meant(STR("listner"), words, 4), "listeners");
-    assert_string_equal(config_meant(STR("limtis"), words, 4), "limits");
-    assert_string_equal(config_meant(STR("lgo"), words, 4), "log");
-    assert_null(config_meant(STR("colour"), words, 4));
-    assert_null(config_meant(STR(""), words, 4));
+    assert_string_equal(word_meant(STR("listner"), words, 4), "listeners");
+    assert_string_equal(word_meant(STR("limtis"), words, 4), "limits");
+    assert_string_equal(word_meant(STR("lgo"), words, 4), "log");
+    assert_null(word_meant(STR("colour"), words, 4));
+    assert_null(word_meant(STR(""), words, 4));
     char long_word[200];
     memset(long_word, 'l', sizeof long_word);
-    assert_null(config_meant((struct str){long_word, sizeof long_word}, words, 4));
+    assert_null(word_meant((struct str){long_word, sizeof long_word}, words, 4));
 }
 
 /* ---- YAML with places ---- */

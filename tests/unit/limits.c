@@ -1,5 +1,5 @@
 /* Limits: units, objects of a manifest, what replaces what, which of two is stricter, and printing back. */
-#include "edge/limits.h"
+#include "bundle/limits.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

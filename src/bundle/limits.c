@@ -1,6 +1,6 @@
 /* Limits as text and JSON, and which of two holds.
  * in: words with units, objects of a manifest. out: struct tenant_limits. owns: nothing. */
-#include "edge/limits.h"
+#include "bundle/limits.h"
 #include <stdio.h>
 
 enum unit { UNIT_us, UNIT_bytes, UNIT_count };
@@ -12,7 +12,7 @@ static const struct limit_row {
 } rows[LIMIT_COUNT] = {
 #define LIMIT(identifier, name, unit, meaning)                                                     \
     {name, UNIT_##unit, offsetof(struct tenant_limits, identifier)},
-#include "edge/limits.def"
+#include "bundle/limits.def"
 #undef LIMIT
 };
 

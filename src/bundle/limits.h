@@ -10,14 +10,14 @@
 
 struct tenant_limits {
 #define LIMIT(identifier, name, unit, meaning) uint64_t identifier;
-#include "edge/limits.def"
+#include "bundle/limits.def"
 #undef LIMIT
 };
 
 /* The same as numbers, for counters: LIMIT_deadline_us … */
 enum limit_kind {
 #define LIMIT(identifier, name, unit, meaning) LIMIT_##identifier,
-#include "edge/limits.def"
+#include "bundle/limits.def"
 #undef LIMIT
     LIMIT_COUNT
 };

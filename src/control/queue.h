@@ -8,7 +8,8 @@
 enum build_scope {
     BUILD_TENANT,   /* object: the tenant's id */
     BUILD_TEMPLATE, /* all active tenants that follow the template's newest version */
-    BUILD_LIBRARY,  /* all whose last build imported it, and those whose last build failed */
+    BUILD_LIBRARY,  /* all whose last build imported it, those whose last build failed, and those
+                       that are being built: who knows what they will import */
     BUILD_ALL
 };
 struct build_ask {
@@ -18,12 +19,13 @@ struct build_ask {
     struct str who;
     bool release; /* what was built becomes current */
     bool forced;
-    struct str
-        build; /* an id from control_new_id; adding to a build that is there already is allowed */
+    struct str build; /* an id from control_new_id; adding to a build that is there already is
+                         allowed, and a job of it that has ended is queued again */
 };
 /* In the caller's transaction, which has counted `change` (control_count) before: sets wanted of
- * the tenants to it, adds a build and its jobs, notifies "jobs". *jobs gets how many; a build
- * without any is done at once. Suspended and deleted tenants get none. */
+ * the tenants to it, adds a build and its jobs, notifies "jobs" and "build" (payload: the build's
+ * id). *jobs gets how many; a build without any is done at once. Suspended and deleted tenants get
+ * none. */
 MUST_USE enum err queue_add(struct db_conn *c, struct arena *a, const struct build_ask *ask,
                             int64_t change, int64_t *jobs);
 /* {"id","cause","object","status","total",…}: a row of builds as the API shows it. ERR_NOT_FOUND.

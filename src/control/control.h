@@ -46,6 +46,8 @@ struct control {
     struct build_pool *builds;   /* build_pool.c: threads that build */
     struct publisher *publisher; /* publisher.c: pointers, CDNs, edges */
     struct rollouts *rollouts;   /* rollout.c: takes waves further */
+
+    struct bundle_cache *bundles; /* bundle_cache.c: bundles that were asked for lately */
 };
 
 int64_t control_now_ms(void);

@@ -1,0 +1,4 @@
+# Texts for people.
+package utils
+
+money(amount, currency) := sprintf("%d %s", [amount, currency])

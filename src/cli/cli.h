@@ -25,6 +25,9 @@ int cmd_top(struct arena *a, int argc, char **argv);
 int cmd_edge_worker(struct arena *a, int argc, char **argv);
 int cmd_replay(struct arena *a, int argc, char **argv);
 int cmd_token(struct arena *a, int argc, char **argv);
+int cmd_get(struct arena *a, int argc, char **argv);
+int cmd_login(struct arena *a, int argc, char **argv);
+int cmd_logout(struct arena *a, int argc, char **argv);
 int cmd_parse(struct arena *a, int argc, char **argv);
 
 /* Reads flags; on --help or a wrong flag prints and returns false with the exit code in *code. */

@@ -32,6 +32,11 @@ MUST_USE enum err queue_add(struct db_conn *c, struct arena *a, const struct bui
  */
 MUST_USE enum err queue_build_json(struct db_conn *c, struct arena *a, struct str build,
                                    struct json **out);
+/* The same from a row that selected these columns of `builds b`. */
+#define QUEUE_BUILD_COLUMNS                                                                        \
+    "b.id, b.cause, b.object, b.status, b.release, b.forced, b.total, b.succeeded, b.unchanged,"   \
+    " b.failed, b.superseded, b.created_ms, b.finished_ms, b.created_by"
+struct json *queue_build_row(struct arena *a, const struct db_value *row);
 
 struct control;
 struct build_pool; /* threads that take jobs: claim, build, upload, commit */

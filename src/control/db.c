@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEEP_IDLE = 64, TRIES = 12, PAUSE_MS = 4, PAUSE_MOST_MS = 250 };
+enum { KEEP_IDLE = 32, TRIES = 12, PAUSE_MS = 4, PAUSE_MOST_MS = 250, TRY_MOST_MS = 30000 };
 
 enum err db_fail(struct db_conn *c, enum err e, const char *format, ...) {
     va_list args;
@@ -35,6 +35,7 @@ static const struct db_engine *engine_of(const char *url, const char **place) {
 }
 
 static void conn_free(struct db_conn *c) {
+    c->closing = true;
     if (c->handle) db_statements_clear(c), c->db->engine->disconnect(c);
     db_words_clear(&c->words);
     free(c);
@@ -233,7 +234,8 @@ static void pause_before(uint32_t try) {
 
 enum err db_transact(struct db_conn *c, db_body *body, void *ctx) {
     enum err e = OK;
-    for (uint32_t try = 0; try < TRIES; try++) {
+    int64_t until = clock_ms() + TRY_MOST_MS;
+    for (uint32_t try = 0; try < TRIES && clock_ms() < until; try++) {
         if (try) pause_before(try);
         e = db_begin(c, DB_WRITE);
         if (!e) e = body(c, ctx);

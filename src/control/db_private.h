@@ -67,7 +67,7 @@ struct db_conn {
     struct db *db;
     struct db_conn *next;
     void *handle;
-    bool in_transaction, broken, owns_lock;
+    bool in_transaction, broken, owns_lock, closing;
     enum db_mode mode;
     enum err failed; /* why the transaction can only be rolled back */
     char why[DB_WHY_BYTES];

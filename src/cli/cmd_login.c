@@ -59,7 +59,7 @@ static int lasting_token(struct client *c, const char *name, struct profile *p) 
     struct client_call self = {.method = "GET", .path = "/v1/tokens/self"};
     int code = client_ask(c, &self);
     if (code) return code;
-    const struct json *once = json_get_c(self.reply, "once");
+    const struct json *once = json_get_c(self.reply, "one_time");
     p->token_id = STR("");
     if (!once || once->kind != JSON_BOOL || !once->boolean) return EXIT_OK;
     struct json *body = json_object(c->arena);

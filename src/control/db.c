@@ -53,7 +53,7 @@ static enum err conn_new(struct db *d, struct db_conn **out, char why[DB_WHY_BYT
     return e;
 }
 
-enum err db_open(const char *url, struct db **out, char why[DB_WHY_BYTES]) {
+static enum err open_store(const char *url, bool foreign, struct db **out, char why[DB_WHY_BYTES]) {
     const char *place;
     struct db_conn *first = NULL;
     const struct db_engine *engine = engine_of(url, &place);
@@ -66,11 +66,20 @@ enum err db_open(const char *url, struct db **out, char why[DB_WHY_BYTES]) {
     struct db *d = calloc(1, sizeof *d);
     if (!d || !(d->place = strdup(place))) return free(d), ERR_MEMORY;
     d->engine = engine;
+    d->foreign = foreign;
     pthread_mutex_init(&d->lock, NULL);
     enum err e = conn_new(d, &first, why);
     if (e) return db_close(d), e;
     db_put(first);
     return *out = d, OK;
+}
+
+enum err db_open(const char *url, struct db **out, char why[DB_WHY_BYTES]) {
+    return open_store(url, false, out, why);
+}
+
+enum err db_open_foreign(const char *url, struct db **out, char why[DB_WHY_BYTES]) {
+    return open_store(url, true, out, why);
 }
 
 void db_close(struct db *d) {

@@ -20,6 +20,9 @@ enum { DB_WHY_BYTES = 512, DB_MAX_PARAMS = 32 };
  * changes nothing (schema_migrate does). ERR_INVALID, ERR_IO, ERR_UNSUPPORTED (libpq is not
  * installed) with a sentence in why. */
 MUST_USE enum err db_open(const char *url, struct db **out, char why[DB_WHY_BYTES]);
+/* Somebody else's database, to read it in DB_SNAPSHOT: nothing of it changes, not even how a SQLite
+ * file keeps its journal; a file that is not there is not made. */
+MUST_USE enum err db_open_foreign(const char *url, struct db **out, char why[DB_WHY_BYTES]);
 void db_close(struct db *d); /* after all connections were put back, and db_listen_stop */
 bool db_is_postgres(const struct db *d);
 

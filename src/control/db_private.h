@@ -54,6 +54,7 @@ extern const struct db_engine db_sqlite, db_postgres;
 struct db {
     const struct db_engine *engine;
     char *place;          /* SQLite's file, or the whole URL */
+    bool foreign;         /* is only read */
     void *shared;         /* the engine's own */
     pthread_mutex_t lock; /* of idle, n_idle */
     struct db_conn *idle;

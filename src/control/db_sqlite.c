@@ -54,15 +54,15 @@ static enum err run(struct db_conn *c, const char *sql) {
 
 static enum err open_file(struct db_conn *c) {
     sqlite3 *h = NULL;
-    int flags =
-        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int flags = c->db->foreign ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    flags |= SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int code = sqlite3_open_v2(c->db->place, &h, flags, NULL);
     c->handle = h;
     if (code != SQLITE_OK && h && sqlite3_system_errno(h))
         return db_fail(c, ERR_IO, "%s: %s", c->db->place, strerror(sqlite3_system_errno(h)));
     if (code != SQLITE_OK)
         return db_fail(c, error_of(code), "%s: %s", c->db->place, sqlite3_errstr(code));
-    if (sqlite3_db_readonly(h, "main") == 1)
+    if (!c->db->foreign && sqlite3_db_readonly(h, "main") == 1)
         return db_fail(c, ERR_IO, "%s: the file may only be read, not written", c->db->place);
     return OK;
 }
@@ -72,6 +72,7 @@ static enum err connect_sqlite(struct db_conn *c) {
     if (!e) e = open_file(c);
     if (e) return e;
     sqlite3_busy_timeout(c->handle, BUSY_MS);
+    if (c->db->foreign) return run(c, "PRAGMA query_only=1; PRAGMA trusted_schema=OFF");
     e = run(c, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; "
                "PRAGMA cache_size=-16384;"
                "PRAGMA temp_store=MEMORY");

@@ -67,6 +67,7 @@ const char *diag_code_word(enum diag_code code) {
     case DIAG_RECURSION: return "rego_recursion_error";
     case DIAG_UNSUPPORTED: return "regent_unsupported_error";
     case DIAG_IO: return "io_error";
+    case DIAG_DOCUMENT: return "document_error";
     case DIAG_CONFIG: return "config_error";
     }
     return "unknown_error";

@@ -15,6 +15,7 @@ enum diag_code {
     DIAG_RECURSION, /* rego_recursion_error */
     DIAG_UNSUPPORTED, /* regent_unsupported_error: known Rego that this version does not run yet */
     DIAG_IO,        /* io_error: a file could not be read or is no valid JSON/YAML/bundle */
+    DIAG_DOCUMENT, /* document_error: a template, library or tenant of the control plane; file: the member's path */
     DIAG_CONFIG, /* config_error: a configuration's key or value; printed with its column */
 };
 

@@ -12,7 +12,8 @@ struct parser {
     const char *start, *at, *end;
     const char *message;
     enum err err;
-    int depth;
+    int depth, max_depth;
+    bool strict;
 };
 
 static struct json *fail(struct parser *p, enum err e, const char *message) {
@@ -52,7 +53,7 @@ static int hex4(struct parser *p) {
 }
 
 /* After "\u": the code point, joined with a following low surrogate; a lone surrogate is U+FFFD. */
-static long unicode_escape(struct parser *p) {
+static long unicode_escape(struct parser *p, bool *replaced) {
     int high = hex4(p);
     if (high < 0) return -1;
     if (high < 0xd800 || high > 0xdfff) return high;
@@ -63,6 +64,7 @@ static long unicode_escape(struct parser *p) {
         if (low >= 0xdc00 && low <= 0xdfff) return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
         p->at = back;
     }
+    *replaced = true;
     return 0xfffd;
 }
 
@@ -78,7 +80,9 @@ static char *escape(struct parser *p, char *out) {
     case 'u': break;
     default: return NULL;
     }
-    long cp = unicode_escape(p);
+    bool replaced = false;
+    long cp = unicode_escape(p, &replaced);
+    if (replaced && p->strict) return NULL;
     return cp < 0 ? NULL : out + utf8_encode((uint32_t)cp, out);
 }
 
@@ -95,6 +99,7 @@ static bool string_slow(struct parser *p, size_t max_len, struct str *out) {
         }
         uint32_t cp;
         int n = utf8_decode(p->at, (size_t)(p->end - p->at), &cp);
+        if (!n && p->strict) return fail(p, ERR_SYNTAX, "invalid UTF-8 in string"), false;
         to += utf8_encode(n ? cp : 0xfffd, to);
         p->at += n ? n : 1;
     }
@@ -188,10 +193,12 @@ static struct json *array(struct parser *p) {
 
 /* Small objects find duplicate keys one by one; larger ones through a table made on the way. */
 enum { LINEAR_KEYS = 16 };
+static const char duplicate[] = "the object has a member of this name already (its value ends here)";
 
 static void add_member(struct parser *p, struct json *v, struct table *index, struct str key,
                        struct json *item) {
     if (v->n < LINEAR_KEYS) {
+        if (p->strict && json_get(v, key)) fail(p, ERR_SYNTAX, duplicate);
         json_set(p->arena, v, key, item);
         return;
     }
@@ -199,6 +206,7 @@ static void add_member(struct parser *p, struct json *v, struct table *index, st
         for (uint32_t i = 0; i < v->n; i++) table_set(index, v->keys[i], (void *)(uintptr_t)(i + 1));
     uintptr_t at = (uintptr_t)table_get(index, key);
     if (at) {
+        if (p->strict) fail(p, ERR_SYNTAX, duplicate);
         v->items[at - 1] = item;
         return;
     }
@@ -225,6 +233,7 @@ static struct json *object(struct parser *p) {
         struct json *item = any(p);
         if (!item) return NULL;
         add_member(p, v, &index, key, item);
+        if (p->err) return NULL;
     } while (more(p, '}'));
     return v;
 }
@@ -232,7 +241,7 @@ static struct json *object(struct parser *p) {
 static struct json *any(struct parser *p) {
     skip_space(p);
     if (p->at == p->end) return fail(p, ERR_SYNTAX, "unexpected end of JSON input");
-    if (p->depth == JSON_MAX_DEPTH) return fail(p, ERR_LIMIT, "exceeded max depth");
+    if (p->depth == p->max_depth) return fail(p, ERR_LIMIT, "exceeded max depth");
     p->depth++;
     struct json *v;
     switch (*p->at) {
@@ -261,14 +270,33 @@ static void locate(const struct parser *p, struct json_error *error) {
     }
 }
 
-enum err json_parse(struct arena *a, struct str text, struct json **out, struct json_error *error) {
-    struct parser p = {.arena = a, .start = text.ptr, .at = text.ptr, .end = text.ptr + text.len};
-    struct json *v = any(&p);
-    skip_space(&p);
-    if (v && p.at < p.end) v = fail(&p, ERR_SYNTAX, "unexpected characters after the JSON value");
+static enum err parse(struct parser *p, struct json **out, struct json_error *error) {
+    struct json *v = any(p);
+    skip_space(p);
+    if (v && p->at < p->end) v = fail(p, ERR_SYNTAX, "unexpected characters after the JSON value");
     if (v) return *out = v, OK;
-    if (error) locate(&p, error);
-    return p.err ? p.err : ERR_MEMORY;
+    if (error) locate(p, error);
+    return p->err ? p->err : ERR_MEMORY;
+}
+
+enum err json_parse(struct arena *a, struct str text, struct json **out, struct json_error *error) {
+    struct parser p = {.arena = a,
+                       .start = text.ptr,
+                       .at = text.ptr,
+                       .end = text.ptr + text.len,
+                       .max_depth = JSON_MAX_DEPTH};
+    return parse(&p, out, error);
+}
+
+enum err json_parse_strict(struct arena *a, struct str text, struct json **out,
+                           struct json_error *error) {
+    struct parser p = {.arena = a,
+                       .start = text.ptr,
+                       .at = text.ptr,
+                       .end = text.ptr + text.len,
+                       .max_depth = JSON_STRICT_DEPTH,
+                       .strict = true};
+    return parse(&p, out, error);
 }
 
 struct json *json_get(const struct json *v, struct str key) {

@@ -26,13 +26,16 @@ struct json_error {
     const char *message; /* static */
 };
 
-enum { JSON_MAX_DEPTH = 10000 };
+enum { JSON_MAX_DEPTH = 10000, JSON_STRICT_DEPTH = 500 };
 
 /* One value with white space around it. Strings without escapes are views into `text`, which must
  * outlive the tree. Lone surrogates become U+FFFD and invalid UTF-8 is replaced as Go does.
  * ERR_SYNTAX or ERR_LIMIT with *error filled in, ERR_MEMORY. */
 MUST_USE enum err json_parse(struct arena *a, struct str text, struct json **out,
                              struct json_error *error);
+/* The same for what people write and two readers must not take for different things: ERR_SYNTAX for a member that is
+ * given twice, for lone surrogates and for invalid UTF-8 in strings; ERR_LIMIT past JSON_STRICT_DEPTH. */
+MUST_USE enum err json_parse_strict(struct arena *a, struct str text, struct json **out, struct json_error *error);
 /* Member of an object, or NULL (also when v is NULL or no object). */
 struct json *json_get(const struct json *v, struct str key);
 struct json *json_get_c(const struct json *v, const char *key);

@@ -88,6 +88,30 @@ static void json_errors(void **state) {
     assert_int_equal(json_parse(&a, (struct str){deep, sizeof deep}, &v, NULL), ERR_LIMIT);
 }
 
+/* What json_parse makes right, two readers could take for different things. */
+static void json_strictly(void **state) {
+    (void)state;
+    static const char *const bad[] = {"{\"a\":1,\"a\":1}", "[{\"b\":{},\"b\":2}]", "\"\xff\"", "\"\\ud800\"", "\"\\udc00x\"", "NaN"};
+    struct json *v;
+    struct json_error e;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(json_parse_strict(&a, str_of(bad[i]), &v, &e), ERR_SYNTAX);
+    assert_int_equal(json_parse_strict(&a, str_of("{\"a\":\"\\ud83d\\ude00\",\"b\":{\"a\":1}}"), &v, &e), OK);
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    buf_byte(&b, '{');
+    for (int i = 0; i < 100; i++) buf_printf(&b, "\"k%d\":1,", i);
+    buf_cstr(&b, "\"k50\":1}");
+    assert_int_equal(json_parse(&a, buf_view(&b), &v, &e), OK);
+    assert_int_equal(json_parse_strict(&a, buf_view(&b), &v, &e), ERR_SYNTAX);
+    buf_deinit(&b);
+    char deep[2 * JSON_STRICT_DEPTH + 2];
+    memset(deep, '[', JSON_STRICT_DEPTH + 1);
+    memset(deep + JSON_STRICT_DEPTH + 1, ']', JSON_STRICT_DEPTH + 1);
+    assert_int_equal(json_parse_strict(&a, (struct str){deep, sizeof deep}, &v, &e), ERR_LIMIT);
+    assert_int_equal(json_parse_strict(&a, (struct str){deep + 1, sizeof deep - 2}, &v, &e), OK);
+}
+
 static void json_equality(void **state) {
     (void)state;
     static const char *const equal[][2] = {{"1", "1.0"}, {"100", "1e2"}, {"-0", "0"}, {"0.10", "1e-1"},
@@ -271,6 +295,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(json_round_trips, begin, end),
         cmocka_unit_test_setup_teardown(json_many_keys, begin, end),
         cmocka_unit_test_setup_teardown(json_errors, begin, end),
+        cmocka_unit_test_setup_teardown(json_strictly, begin, end),
         cmocka_unit_test_setup_teardown(json_equality, begin, end),
         cmocka_unit_test_setup_teardown(json_merging, begin, end),
         cmocka_unit_test_setup_teardown(int64_limits, begin, end),

@@ -308,6 +308,20 @@ struct json *json_get(const struct json *v, struct str key) {
 
 struct json *json_get_c(const struct json *v, const char *key) { return json_get(v, str_of(key)); }
 
+const struct json *json_below(const struct json *v, struct str path, bool *list) {
+    *list = false;
+    for (bool more = true; more && v;) {
+        const char *slash = path.len ? memchr(path.ptr, '/', path.len) : NULL;
+        struct str key = slash ? str_head(path, (size_t)(slash - path.ptr)) : path;
+        *list = v->kind == JSON_ARRAY;
+        if (*list) return NULL;
+        v = json_get(v, key);
+        path = str_from(path, key.len + 1);
+        more = slash != NULL;
+    }
+    return v;
+}
+
 static struct json *make(struct arena *a, enum json_kind kind) {
     struct json *v = ARENA_NEW(a, struct json);
     if (v) v->kind = kind;

@@ -39,6 +39,8 @@ MUST_USE enum err json_parse_strict(struct arena *a, struct str text, struct jso
 /* Member of an object, or NULL (also when v is NULL or no object). */
 struct json *json_get(const struct json *v, struct str key);
 struct json *json_get_c(const struct json *v, const char *key);
+/* Follows names ("a/b") through objects; NULL: nothing there. *list: the way leads into an array. */
+const struct json *json_below(const struct json *v, struct str path, bool *list);
 /* Builders. json_set replaces an existing key. */
 struct json *json_null(struct arena *a);
 struct json *json_bool(struct arena *a, bool b);

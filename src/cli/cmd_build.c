@@ -3,8 +3,8 @@
 #include "base/hash.h"
 #include "bundle/bundle.h"
 #include "cli/cli.h"
-#include "compiler/ast/print.h"
 #include "compiler/plan/ir.h"
+#include "compiler/source.h"
 #include "compiler/template.h"
 #include <errno.h>
 #include <stdio.h>
@@ -103,21 +103,6 @@ static struct str manifest(struct arena *a, const struct build_flags *f, const s
     return print_to(a, m);
 }
 
-/* A source as it goes into the bundle: as written, or with its template values put in. */
-static struct str source_text(struct arena *a, const struct compile_request *r, uint32_t i) {
-    if (!r->parse.template_values) return r->sources[i].text;
-    struct diag_list ignored;
-    diag_list_init(&ignored, a);
-    struct module *m = parse_module(a, r->sources[i].file, r->sources[i].text, &r->parse, &ignored);
-    if (!m) return r->sources[i].text;
-    struct buf b;
-    buf_init(&b, OUTPUT_BYTES);
-    print_module(m, &b);
-    struct str s = copy(a, &b);
-    buf_deinit(&b);
-    return s;
-}
-
 struct file_list {
     struct bundle_file *items;
     uint32_t n, cap;
@@ -128,14 +113,12 @@ static void add(struct arena *a, struct file_list *l, struct str path, struct st
 }
 
 static void add_sources(struct arena *a, const struct compile_request *r, struct file_list *l) {
-    for (uint32_t i = 0; i < r->n_sources; i++) {
-        struct str name = r->sources[i].file;
-        while (str_starts(name, STR("./"))) name = str_from(name, 2);
-        while (name.len && (name.ptr[0] == '/' || name.ptr[0] == '.')) name = str_from(name, 1);
-        size_t len = 0;
-        char *path = arena_printf(a, &len, "/%.*s", STR_FMT(name));
-        add(a, l, (struct str){path, len}, source_text(a, r, i));
-    }
+    struct buf scratch;
+    buf_init(&scratch, OUTPUT_BYTES);
+    for (uint32_t i = 0; i < r->n_sources; i++)
+        add(a, l, source_path(a, r->sources[i].file),
+            source_text(a, &r->sources[i], &r->parse, &scratch));
+    buf_deinit(&scratch);
 }
 
 static int write_output(struct arena *a, const char *path, struct str bytes) {

@@ -238,7 +238,7 @@ static enum err answer(struct replay *r, struct arena *a, const struct json *eve
     struct buf text;
     struct eval_result result;
     struct json *v = NULL;
-    int32_t entrypoint = decide_entrypoint(p, path, &below);
+    int32_t entrypoint = policy_entrypoint_at(p, path, &below);
     *now = NULL;
     if (entrypoint < 0) {
         if (document(r, a, p, path)) return OK;

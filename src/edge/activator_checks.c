@@ -2,18 +2,13 @@
  * in: checks.json, the manifest, requests. out: the first check that does not hold, as a sentence;
  * decisions. owns: a tester's sandboxes and memory. */
 #include "base/clock.h"
+#include "bundle/checks.h"
 #include "edge/activator_private.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    MAX_CHECKS = 10000,
-    LIVE_INSTANCES = 1,
-    ARENA_BYTES = 256 << 20,
-    SHOWN_BYTES = 120, /* of a decision or note in a message */
-    SHOWN_CHECKS = 160
-};
-static const uint64_t all_checks_ns = 10ull * 1000000000, never_slow_us = 3600ull * 1000000;
+enum { LIVE_INSTANCES = 1, ARENA_BYTES = 256 << 20, SHOWN_CHECKS = 160 };
+static const uint64_t all_checks_ns = CHECKS_MAX_MS * 1000000ull, never_slow_us = 3600ull * 1000000;
 
 /* ---- testers ---- */
 
@@ -59,31 +54,25 @@ void tester_ask(struct tester *t, struct policy *policy, const struct tenant_lim
 }
 
 bool decision_equals(struct tester *t, const struct decision *d, struct str json) {
-    struct json *a, *b;
-    if (d->kind != DECISION_VALUE) return false;
-    if (str_eq(d->json, json)) return true;
-    struct arena *arena = &t->worker.arena;
-    return json_parse(arena, d->json, &a, NULL) == OK && json_parse(arena, json, &b, NULL) == OK &&
-           json_equal(a, b);
+    return d->kind == DECISION_VALUE && check_same(&t->worker.arena, d->json, json);
+}
+
+static enum check_kind check_kind_of(enum decision_kind k) {
+    switch (k) {
+    case DECISION_VALUE: return CHECK_VALUE;
+    case DECISION_UNDEFINED: return CHECK_UNDEFINED;
+    case DECISION_FAILED: return CHECK_FAILED;
+    case DECISION_NO_ENTRYPOINT: return CHECK_NO_ENTRYPOINT;
+    case DECISION_NO_TENANT:
+    case DECISION_LATER: return CHECK_NOTHING;
+    }
+    return CHECK_NOTHING;
 }
 
 void decision_show(enum decision_kind kind, enum err e, const char *message, struct str json,
                    char *out, size_t bytes) {
-    const char *more = json.len > SHOWN_BYTES ? "…" : "";
-    struct str head = str_head(json, SHOWN_BYTES);
-    while (head.len < json.len && head.len && ((unsigned char)head.ptr[head.len] & 0xc0) == 0x80)
-        head.len--;
-    switch (kind) {
-    case DECISION_VALUE: snprintf(out, bytes, "%.*s%s", STR_FMT(head), more); break;
-    case DECISION_UNDEFINED: snprintf(out, bytes, "undefined"); break;
-    case DECISION_FAILED:
-        snprintf(out, bytes, "an error (%s%s%.*s)", err_word(e), message[0] ? ": " : "",
-                 SHOWN_BYTES, message);
-        break;
-    case DECISION_NO_ENTRYPOINT: snprintf(out, bytes, "no such entrypoint"); break;
-    case DECISION_NO_TENANT:
-    case DECISION_LATER: snprintf(out, bytes, "nothing"); break;
-    }
+    struct check_answer answer = {check_kind_of(kind), e, message, json};
+    check_show(&answer, out, bytes);
 }
 
 /* ---- entrypoints ---- */
@@ -118,117 +107,48 @@ static const struct bundle_file *file_of(const struct bundle *b) {
     return NULL;
 }
 
-static enum err wrong(struct work *w, uint32_t i, const char *what) {
-    snprintf(w->why, sizeof w->why, "checks.json: check %u: %s", i + 1, what);
-    return ERR_INVALID;
-}
-
-/* One check as it stands in the file. */
-struct check {
-    struct str entrypoint, note;
-    const struct json *input, *expect;
+/* Whom a check asks. */
+struct asked {
+    struct tester *tester;
+    struct work *w;
+    const struct tenant_limits *limits;
+    struct decision d;
 };
 
-static enum err check_read(struct work *w, uint32_t i, const struct json *v, struct check *out) {
-    if (v->kind != JSON_OBJECT)
-        return wrong(w, i,
-                     "it must be an object such as {\"entrypoint\": \"a/b\", \"input\": {}, "
-                     "\"expect\": true}");
-    for (uint32_t k = 0; k < v->n; k++) {
-        const struct json *item = v->items[k];
-        bool text = item->kind == JSON_STRING;
-        if (str_is(v->keys[k], "entrypoint") && text)
-            out->entrypoint = item->text;
-        else if (str_is(v->keys[k], "note") && text)
-            out->note = item->text;
-        else if (str_is(v->keys[k], "input"))
-            out->input = item;
-        else if (str_is(v->keys[k], "expect"))
-            out->expect = item;
-        else
-            return wrong(
-                w, i,
-                "it has `entrypoint` and `note` (text), `input` and `expect`, and nothing else");
-    }
-    while (out->entrypoint.len && out->entrypoint.ptr[0] == '/')
-        out->entrypoint = str_from(out->entrypoint, 1);
-    return out->entrypoint.len
-               ? OK
-               : wrong(w, i, "`entrypoint` is missing: the decision's path, such as authz/allow");
-}
-
-static struct str printed(struct arena *a, const struct json *v) {
-    struct buf b;
-    if (!v) return (struct str){NULL, 0};
-    buf_init(&b, ARENA_BYTES);
-    json_print(v, false, 0, &b);
-    char *copy = b.err ? NULL : arena_strndup(a, (const char *)b.ptr, b.len);
-    struct str s = {copy, copy ? b.len : 0};
-    buf_deinit(&b);
-    return s;
-}
-
-static enum err differs(struct work *w, uint32_t i, const struct check *c, const struct decision *d,
-                        struct str expect) {
-    char got[2 * SHOWN_BYTES + 64], want[2 * SHOWN_BYTES + 64], note[SHOWN_BYTES + 8] = "";
-    decision_show(d->kind, d->err, d->result.message, d->json, got, sizeof got);
-    decision_show(c->expect ? DECISION_VALUE : DECISION_UNDEFINED, OK, "", expect, want,
-                  sizeof want);
-    if (c->note.len)
-        snprintf(note, sizeof note, " (%.*s)", STR_FMT(str_head(c->note, SHOWN_BYTES)));
-    snprintf(w->why, sizeof w->why, "checks.json: check %u%s: %.*s is %s, not %s", i + 1, note,
-             STR_FMT(str_head(c->entrypoint, SHOWN_BYTES)), got, want);
-    return ERR_INVALID;
-}
-
-static enum err check_one(struct tester *t, struct work *w, const struct tenant_limits *limits,
-                          uint32_t i, const struct json *v) {
-    struct check c = {{NULL, 0}, {NULL, 0}, NULL, NULL};
-    struct decision d;
-    enum err e = check_read(w, i, v, &c);
-    if (e) return e;
-    struct str input = printed(&w->arena, c.input), expect = printed(&w->arena, c.expect);
-    if ((c.input && !input.ptr) || (c.expect && !expect.ptr)) return wrong(w, i, "it is too large");
-    struct ask ask = {.tenant = w->candidate->tenant, .path = c.entrypoint, .input = input};
-    tester_ask(t, w->kept->policy, limits, &ask, &d);
-    bool holds = c.expect ? decision_equals(t, &d, expect) : d.kind == DECISION_UNDEFINED;
-    return holds ? OK : differs(w, i, &c, &d, expect);
+static void ask_version(void *ctx, const struct check *c, struct check_answer *out) {
+    struct asked *q = ctx;
+    struct ask ask = {.tenant = q->w->candidate->tenant, .path = c->entrypoint, .input = c->input};
+    tester_ask(q->tester, q->w->kept->policy, q->limits, &ask, &q->d);
+    *out = (struct check_answer){check_kind_of(q->d.kind), q->d.err, q->d.result.message, q->d.json};
 }
 
 static enum err check_all(struct activator *a, struct work *w, const struct tenant_limits *limits,
                           const struct json *checks) {
-    struct tester *t;
+    struct asked q = {.w = w, .limits = limits};
     uint64_t start = clock_ns();
-    enum err e = tester_new(a->options.engine, &t);
+    enum err e = tester_new(a->options.engine, &q.tester);
     if (e) {
         snprintf(w->why, sizeof w->why, "%s", err_meaning(e));
         return e;
     }
+    const struct check_asker asker = {ask_version, &q, &q.tester->worker.arena};
     for (uint32_t i = 0; !e && i < checks->n; i++) {
-        e = check_one(t, w, limits, i, checks->items[i]);
-        if (!e && clock_ns() - start > all_checks_ns)
-            e = wrong(w, i, "the checks take longer than 10 s in all");
+        e = check_hold(&w->arena, i, checks->items[i], &asker, w->why, sizeof w->why);
+        if (e || clock_ns() - start <= all_checks_ns) continue;
+        snprintf(w->why, sizeof w->why, "checks.json: check %u: the checks take longer than 10 s in all", i + 1);
+        e = ERR_INVALID;
     }
-    tester_free(t);
+    tester_free(q.tester);
     return e;
 }
 
 static enum err check_file(struct activator *a, struct work *w,
                            const struct tenant_limits *limits) {
     const struct bundle_file *f = file_of(&w->bundle);
-    struct json *checks = NULL;
-    struct json_error error = {0};
+    const struct json *checks = NULL;
     if (!f) return OK;
-    enum err e = json_parse(&w->arena, f->bytes, &checks, &error);
-    if (e)
-        snprintf(w->why, sizeof w->why, "checks.json:%u:%u: %s", error.row, error.col,
-                 error.message ? error.message : err_meaning(e));
-    else if (checks->kind != JSON_ARRAY || checks->n > MAX_CHECKS)
-        snprintf(w->why, sizeof w->why, "checks.json: it must be a list of at most %d checks",
-                 MAX_CHECKS);
-    else
-        e = check_all(a, w, limits, checks);
-    if (!e && w->why[0]) e = ERR_INVALID;
+    enum err e = checks_parse(&w->arena, f->bytes, &checks, w->why, sizeof w->why);
+    if (!e) e = check_all(a, w, limits, checks);
     atomic_fetch_add_explicit(e ? &a->checks_failed : &a->checks_held, 1, memory_order_relaxed);
     return e;
 }

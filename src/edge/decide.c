@@ -82,21 +82,6 @@ static void warn(struct worker *w, enum log_level level, const struct tenant_ent
              limit_word(d), "decision_id", d->id, NULL);
 }
 
-int32_t decide_entrypoint(const struct policy *p, struct str path, struct str *below) {
-    *below = (struct str){NULL, 0};
-    if (path.len == 0) return policy_entrypoint_count(p) ? 0 : -1;
-    for (struct str head = path;;) {
-        int32_t id = policy_entrypoint(p, head);
-        if (id >= 0) {
-            if (head.len < path.len) *below = str_from(path, head.len + 1);
-            return id;
-        }
-        while (head.len && head.ptr[head.len - 1] != '/') head.len--;
-        if (head.len == 0) return -1;
-        head.len--;
-    }
-}
-
 static bool above_entrypoint(const struct policy *p, struct str path) {
     if (str_is(path, "/")) return policy_entrypoint_count(p) > 0;
     for (uint32_t i = 0; i < policy_entrypoint_count(p); i++) {
@@ -118,22 +103,15 @@ static bool fail(struct decision *d, enum err e, const char *message) {
  * that below those there is no telling what a name means. */
 static bool look_below(struct worker *w, struct str below, struct decision *d) {
     struct json *v;
+    bool list = false;
     if (json_parse(&w->arena, d->json, &v, NULL))
         return fail(d, ERR_LIMIT, "the result is too large to look into");
-    for (bool more = true; more && v;) {
-        const char *slash = below.len ? memchr(below.ptr, '/', below.len) : NULL;
-        struct str key = slash ? str_head(below, (size_t)(slash - below.ptr)) : below;
-        if (v->kind == JSON_ARRAY)
-            return fail(d, ERR_UNSUPPORTED,
-                        "a path into an array or set below an entrypoint is not supported");
-        v = json_get(v, key);
-        below = str_from(below, key.len + 1);
-        more = slash != NULL;
-    }
-    if (!v) return false;
+    const struct json *there = json_below(v, below, &list);
+    if (list) return fail(d, ERR_UNSUPPORTED, "a path into an array or set below an entrypoint is not supported");
+    if (!there) return false;
     struct buf text;
     buf_init(&text, d->json.len * 6 + 64);
-    json_print(v, false, 0, &text);
+    json_print(there, false, 0, &text);
     char *copy = text.err ? NULL : arena_strndup(&w->arena, (const char *)text.ptr, text.len);
     d->json = (struct str){copy, text.len};
     buf_deinit(&text);
@@ -175,7 +153,7 @@ static void evaluate_whole(struct worker *w, const struct tenant_entry *t, const
 static void evaluate(struct worker *w, const struct tenant_entry *t, const struct ask *ask,
                      struct decision *d) {
     struct str below;
-    int32_t id = decide_entrypoint(t->policy, ask->path, &below);
+    int32_t id = policy_entrypoint_at(t->policy, ask->path, &below);
     if (id < 0) {
         d->kind = DECISION_NO_ENTRYPOINT;
         d->above_entrypoint = above_entrypoint(t->policy, ask->path);

@@ -92,9 +92,6 @@ void worker_begin(struct worker *w, uint32_t charged, struct tenant_quota *held)
 void worker_notes(struct worker *w, const char *door, const struct http_request *q);
 /* A fresh UUID. */
 void decision_id(struct worker *w, char out[37]);
-/* The longest entrypoint that is `path` or a prefix of it (empty: the first), or -1; *below gets what remains (ptr
- * NULL: nothing). */
-int32_t decide_entrypoint(const struct policy *p, struct str path, struct str *below);
 /* The group whose worker processes evaluate for the tenant, or NULL. */
 const struct worker_group *worker_group_of(const struct edge_config *c, struct str tenant);
 /* The HTTP status that a failed decision, or one without tenant, has at every door that speaks HTTP: 429

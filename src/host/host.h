@@ -72,6 +72,9 @@ uint32_t policy_entrypoint_count(const struct policy *p);
 struct str policy_entrypoint_name(const struct policy *p, uint32_t i); /* "tenant/authz/allow" */
 /* Id for eval, or -1. */
 int32_t policy_entrypoint(const struct policy *p, struct str name);
+/* The longest entrypoint that is `path` or a prefix of it (empty: the first), or -1; *below gets what remains (ptr
+ * NULL: nothing). */
+int32_t policy_entrypoint_at(const struct policy *p, struct str path, struct str *below);
 /* A hint: an evaluation of the policy comes soon. policy_fetch looks at nothing of it (p may be anything), and makes
  * policy_fetch_all cheap, which fetches what the evaluation reads. */
 void policy_fetch(const struct policy *p);

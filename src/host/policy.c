@@ -50,6 +50,21 @@ int32_t policy_entrypoint(const struct policy *p, struct str name) {
     return -1;
 }
 
+int32_t policy_entrypoint_at(const struct policy *p, struct str path, struct str *below) {
+    *below = (struct str){NULL, 0};
+    if (path.len == 0) return policy_entrypoint_count(p) ? 0 : -1;
+    for (struct str head = path;;) {
+        int32_t id = policy_entrypoint(p, head);
+        if (id >= 0) {
+            if (head.len < path.len) *below = str_from(path, head.len + 1);
+            return id;
+        }
+        while (head.len && head.ptr[head.len - 1] != '/') head.len--;
+        if (head.len == 0) return -1;
+        head.len--;
+    }
+}
+
 static void fetch(const void *at, size_t len) {
     size_t most = len < FETCH_BYTES ? len : FETCH_BYTES;
     for (size_t i = 0; at && i < most; i += LINE_BYTES) __builtin_prefetch((const char *)at + i);

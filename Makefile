@@ -32,7 +32,7 @@ LIB_SRC := $(call find_c,$(LIB_DIRS)) $(call find_cc,$(LIB_DIRS))
 APP_SRC := $(call find_c,$(APP_DIRS))
 obj = $(patsubst %,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/gen/runtime_embed.o
-APP_OBJ := $(call obj,$(APP_SRC))
+APP_OBJ := $(call obj,$(APP_SRC)) $(BUILD)/obj/gen/openapi_embed.o
 
 all: $(BUILD)/regent $(BUILD)/libregent.a $(BUILD)/libregent.so $(BUILD)/regent.pc
 .PHONY: all test check bench demo deps deps-test clean lint format fuzz soak sanitize install runtime
@@ -125,6 +125,15 @@ $(BUILD)/obj/gen/runtime_embed.o: $(BUILD)/gen/runtime_embed.S
 	@mkdir -p $(@D)
 	$(call say,AS)
 	$(Q)$(CC) -c $< -o $@
+# The description of the control plane's API, which it serves.
+$(BUILD)/gen/openapi.json: tools/openapi.py VERSION $(wildcard docs/openapi/*.json)
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q)python3 tools/openapi.py $@
+$(BUILD)/obj/gen/openapi_embed.o: $(BUILD)/gen/openapi.json
+	@mkdir -p $(@D)
+	$(call say,AS)
+	$(Q)printf '.section .rodata\n.global openapi_json_start, openapi_json_end\nopenapi_json_start:\n.incbin "%s"\nopenapi_json_end:\n.section .note.GNU-stack,"",@progbits\n' $< | $(CC) -x assembler -c - -o $@
 runtime: $(BUILD)/runtime.wasm
 # The same sources natively, for unit tests and fuzzing: non-PIE, so that every address fits 32 bits.
 NATIVE_RT_OBJ := $(patsubst src/runtime/%.c,$(BUILD)/rt/%.o,$(RUNTIME_SRC))
@@ -145,10 +154,11 @@ $(BUILD)/tests/unit/runtime/%: tests/unit/runtime/%.c $(BUILD)/libruntime.a | $(
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) -std=c11 -O1 -g -fno-pie -no-pie -DREGENT_NATIVE -D_GNU_SOURCE -Isrc $(SANITIZE) -MMD -MP -o $@ $< $(BUILD)/libruntime.a -lcmocka -lm
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libregent.a $(call obj,$(call find_c,net edge control)) | $(BUILD)/.deps-test
+NODE_OBJ := $(call obj,$(call find_c,net edge control)) $(BUILD)/obj/gen/openapi_embed.o
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libregent.a $(NODE_OBJ) | $(BUILD)/.deps-test
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(call obj,$(call find_c,net edge control)) $(BUILD)/libregent.a -lcmocka $(LDLIBS) -lsqlite3 $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(NODE_OBJ) $(BUILD)/libregent.a -lcmocka $(LDLIBS) -lsqlite3 $(LDFLAGS)
 $(BUILD)/tests/conformance: tests/conformance/conformance.c $(BUILD)/libregent.a | $(BUILD)/.deps-test
 	@mkdir -p $(@D)
 	$(call say,LD)

@@ -20,6 +20,7 @@ int cmd_check(struct arena *a, int argc, char **argv);
 int cmd_bench(struct arena *a, int argc, char **argv);
 int cmd_inspect(struct arena *a, int argc, char **argv);
 int cmd_version(struct arena *a, int argc, char **argv);
+int cmd_control(struct arena *a, int argc, char **argv);
 int cmd_edge(struct arena *a, int argc, char **argv);
 int cmd_top(struct arena *a, int argc, char **argv);
 int cmd_edge_worker(struct arena *a, int argc, char **argv);

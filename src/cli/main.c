@@ -13,6 +13,7 @@ static const struct command {
     {"bench", cmd_bench, "Benchmark a query, bundle or module"},
     {"build", cmd_build, "Compile policies into a bundle or WebAssembly module"},
     {"check", cmd_check, "Check policies for errors"},
+    {"control", cmd_control, "Keep tenants' policies, build and publish them"},
     {"edge", cmd_edge, "Serve tenants' decisions over REST and Envoy ext_authz"},
     {"edge-worker", cmd_edge_worker, NULL},
     {"eval", cmd_eval, "Evaluate a query"},

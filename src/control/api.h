@@ -28,6 +28,7 @@ enum api_right {
     RIGHT_RELEASE, /* releaser, admin */
     RIGHT_EDGE,    /* edge, admin: feed, bundles, status */
     RIGHT_ADMIN,   /* admin: tokens, audit, settings */
+    RIGHT_KNOWN,   /* whoever has a token or a certificate */
 };
 
 /* Who calls. */
@@ -37,6 +38,7 @@ struct principal {
     struct str role;  /* admin, author, releaser, viewer, edge */
     const struct json
         *scopes; /* {"tenants": ["eu-*"], "labels": {"region": "eu"}}; NULL or {}: everything */
+    bool once; /* the first token: good for making another one, and nothing else */
 };
 
 struct api_call {
@@ -48,6 +50,7 @@ struct api_call {
     struct str args[API_ARGS]; /* of the path's {…}, decoded, valid ids where the route says {id} */
     struct principal who;
     bool last; /* of a long poll: its time is over, or it is cut short: answer now */
+    bool secret; /* set by the body of a change: its answer is not kept for its Idempotency-Key */
     /* set by api_wait */
     bool waits;
     struct str topic;

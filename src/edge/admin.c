@@ -2,6 +2,7 @@
  * in: HTTP requests. out: replies, lines in the log. owns: nothing. */
 #include "edge/admin.h"
 #include "base/clock.h"
+#include "net/logins.h"
 #include <stdio.h>
 
 enum { MOST_TOKEN_BYTES = 4096, SEGMENTS = 2 };
@@ -34,7 +35,7 @@ static bool refuse_login(struct admin_call *c, bool tried) {
     const struct http_peer *peer = c->rest.q->peer;
     struct worker *w = c->rest.w;
     if (tried) {
-        admin_logins_failed(w->node->logins, peer, clock_ns());
+        logins_failed(w->node->logins, peer, clock_ns());
         log_line(w->log, LOG_WARN, "login failed", "address", peer ? peer->address : "", "door", c->action, NULL);
     }
     admin_error(c, 401, "unauthorized",
@@ -47,7 +48,7 @@ bool admin_identify(struct admin_call *c, const struct admin_tokens *tokens, con
     const struct http_request *q = c->rest.q;
     struct str token = bearer(q);
     if (certificates && admin_certificate(certificates, q->peer, &c->who)) return true;
-    uint32_t wait = token.ptr ? admin_logins_wait(c->rest.w->node->logins, q->peer, clock_ns()) : 0;
+    uint32_t wait = token.ptr ? logins_wait(c->rest.w->node->logins, q->peer, clock_ns()) : 0;
     if (wait) return ask_to_wait(c, wait);
     c->token = token.ptr && token.len <= MOST_TOKEN_BYTES ? admin_tokens_find(tokens, token) : NULL;
     if (!c->token) return refuse_login(c, token.ptr != NULL);

@@ -1,9 +1,8 @@
-/* Who may administer: tokens, of which only hashes are kept, names in certificates, and who guessed too often. */
+/* Who may administer: tokens, of which only hashes are kept, and names in certificates. */
 #ifndef REGENT_EDGE_ADMIN_TOKENS_H
 #define REGENT_EDGE_ADMIN_TOKENS_H
 #include "edge/config.h"
 #include "net/http.h"
-#include <stdatomic.h>
 
 /* What a token may do: bits. */
 enum admin_scope {
@@ -39,16 +38,5 @@ bool admin_token_may(const struct admin_token *t, enum admin_scope scope, struct
 bool admin_name_valid(struct str name);
 /* Is the client's verified certificate one of those named? Gives the name. */
 bool admin_certificate(const struct name_list *names, const struct http_peer *peer, struct str *name);
-
-/* Tries that failed, by address: ten may follow each other, then one in six seconds. Any thread, no locks; addresses
- * that share a slot share their fate. */
-enum { LOGIN_SLOTS = 1024 };
-struct admin_logins {
-    uint64_t key; /* so that nobody can choose whose slot to share */
-    _Atomic uint64_t full_ns[LOGIN_SLOTS];
-};
-/* Seconds that this client has to wait before it may try again; 0: it may. */
-uint32_t admin_logins_wait(const struct admin_logins *l, const struct http_peer *peer, uint64_t now_ns);
-void admin_logins_failed(struct admin_logins *l, const struct http_peer *peer, uint64_t now_ns);
 
 #endif

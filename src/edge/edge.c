@@ -3,6 +3,7 @@
 #include "edge/edge.h"
 #include "base/clock.h"
 #include "edge/activator.h"
+#include "net/logins.h"
 #include "edge/admin_tokens.h"
 #include "edge/decision_log.h"
 #include "edge/folder.h"
@@ -47,7 +48,7 @@ struct edge {
     struct sources *sources;
     struct listeners *listeners;
     struct node node;
-    struct admin_logins logins;
+    struct logins logins;
     struct worker like;
     struct decision_log *decisions;
     struct tracer *tracer;

@@ -37,46 +37,6 @@ struct lanes {
     struct lane lanes[];
 };
 
-/* ---- replies that outlive the worker that wrote them ---- */
-
-struct kept_reply {
-    struct http_reply reply;
-    struct buf body;
-    char text[];
-};
-
-static const char *keep_text(char **at, struct str s) {
-    char *start = *at;
-    if (s.len) memcpy(start, s.ptr, s.len);
-    start[s.len] = 0;
-    *at += s.len + 1;
-    return start;
-}
-
-struct kept_reply *reply_keep(const struct http_reply *r) {
-    struct str type = str_of(r->content_type), message = str_of(r->grpc_message);
-    size_t n = type.len + message.len + r->body->len + 3;
-    for (uint32_t i = 0; i < r->n_extra; i++) n += r->extra[i].name.len + r->extra[i].value.len + 2;
-    struct kept_reply *k = malloc(sizeof *k + n);
-    if (!k) return NULL;
-    char *at = k->text;
-    k->reply = *r;
-    if (type.ptr) k->reply.content_type = keep_text(&at, type);
-    if (message.ptr) k->reply.grpc_message = keep_text(&at, message);
-    for (uint32_t i = 0; i < r->n_extra; i++) {
-        struct http_header h = r->extra[i];
-        k->reply.extra[i].name.ptr = keep_text(&at, h.name);
-        k->reply.extra[i].value.ptr = keep_text(&at, h.value);
-    }
-    const char *body = keep_text(&at, buf_view(r->body));
-    k->body = (struct buf){.ptr = (uint8_t *)(uintptr_t)body, .len = r->body->len, .cap = r->body->len,
-                           .max = r->body->len, .err = r->body->err};
-    k->reply.body = &k->body;
-    return k;
-}
-
-const struct http_reply *reply_kept(const struct kept_reply *k) { return &k->reply; }
-
 /* ---- one lane ---- */
 
 static void answer(struct lane *lane, struct job *job) {
@@ -91,7 +51,7 @@ static void answer(struct lane *lane, struct job *job) {
     decision_log_end(w);
     if (w->spans) tracer_end(w, outcome == DOOR_LATER ? NULL : &reply);
     if (outcome == DOOR_LATER || lane->body.err) return;
-    job->answer = reply_keep(&reply);
+    job->answer = http_keep(&reply);
 }
 
 static void adopt(struct lane *lane) {

@@ -4,6 +4,7 @@
 #include "edge/doors.h"
 #include "edge/queue.h"
 #include "edge/setup.h"
+#include "net/kept.h"
 #include "net/server.h"
 
 /* A request that was put off: waits in the queue of a loop or of lanes, and goes back to its loop. */
@@ -18,7 +19,7 @@ struct job {
     struct tenant_quota *held;
     enum err refused;          /* answered without being asked */
     bool waited;               /* for its tenant to be loaded: it does not wait again */
-    struct kept_reply *answer; /* what a lane found */
+    struct http_kept *answer; /* what a lane found */
     struct server_task back;   /* run is set by the loop */
 };
 
@@ -46,8 +47,5 @@ uint32_t lanes_threads(const struct lanes *l);
 void lanes_stop(struct lanes *l);
 void lanes_free(struct lanes *l);
 
-/* A reply in memory of its own. NULL: no memory. */
-struct kept_reply *reply_keep(const struct http_reply *reply);
-const struct http_reply *reply_kept(const struct kept_reply *k);
 
 #endif

@@ -90,7 +90,7 @@ struct job_of {
 static void come_back(void *ctx) {
     struct job_of *j = ctx;
     if (j->job.answer)
-        finish(&j->job, reply_kept(j->job.answer));
+        finish(&j->job, http_kept_reply(j->job.answer));
     else
         finish_refused(j->loop, &j->job, j->job.refused ? j->job.refused : ERR_OVERLOAD);
 }

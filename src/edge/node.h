@@ -25,14 +25,14 @@ struct lane_counts {
 struct activator;
 struct store;
 struct sources;
-struct admin_logins; /* admin_tokens.h */
+struct logins; /* net/logins.h */
 
 struct node {
     struct tenants *tenants;
     struct activator *activator;
     struct store *store; /* NULL: no versions are kept on disk */
     struct sources *sources;
-    struct admin_logins *logins; /* who guessed tokens */
+    struct logins *logins; /* who guessed tokens */
     struct engine *engine;
     struct metrics_names *names; /* of tenants in metrics */
     char id[37];               /* UUID of this run */

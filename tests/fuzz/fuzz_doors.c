@@ -4,6 +4,7 @@
  * allowed nothing; a reply is whole. The policy: doors/, built by tests/fuzz/run.sh. */
 #include "bundle/bundle.h"
 #include "edge/activator.h"
+#include "net/logins.h"
 #include "edge/admin_tokens.h"
 #include "edge/authz.h"
 #include "edge/doors.h"
@@ -18,7 +19,7 @@ enum { MAX_INPUT = 1 << 16, CHECK = 1, PACKED = 2, DRY = 4, SPOILT = 8 };
 
 static struct fuzz {
     struct node node;
-    struct admin_logins logins;
+    struct logins logins;
     struct edge_listener listener;
     struct setup *setup;
     struct worker worker;

@@ -1,4 +1,5 @@
 /* Files of tokens, whose token it is, and who guessed too often. in: texts. out: TAP. owns: an arena a test. */
+#include "net/logins.h"
 #include "edge/admin_tokens.h"
 #include "edge/admin.h"
 #include <setjmp.h>
@@ -118,22 +119,22 @@ static struct http_peer at(uint8_t last) {
 }
 
 static void guesses(void **state) {
-    static struct admin_logins l;
+    static struct logins l;
     struct http_peer mine = at(1), other = at(2);
     uint64_t now = 1000000000000u, second = 1000000000u;
     (void)state;
-    l = (struct admin_logins){.key = 12345};
+    l = (struct logins){.key = 12345};
     for (int i = 0; i < 10; i++) {
-        assert_int_equal(admin_logins_wait(&l, &mine, now), 0);
-        admin_logins_failed(&l, &mine, now);
+        assert_int_equal(logins_wait(&l, &mine, now), 0);
+        logins_failed(&l, &mine, now);
     }
-    uint32_t wait = admin_logins_wait(&l, &mine, now);
+    uint32_t wait = logins_wait(&l, &mine, now);
     assert_in_range(wait, 1, 6);
-    assert_int_equal(admin_logins_wait(&l, &other, now), 0);
-    assert_int_equal(admin_logins_wait(&l, &mine, now + wait * second), 0);
-    for (int i = 0; i < 1000; i++) admin_logins_failed(&l, &mine, now);
-    assert_in_range(admin_logins_wait(&l, &mine, now), 1, 7); /* no longer than that, however often */
-    assert_int_equal(admin_logins_wait(&l, &mine, now + 3600 * second), 0);
+    assert_int_equal(logins_wait(&l, &other, now), 0);
+    assert_int_equal(logins_wait(&l, &mine, now + wait * second), 0);
+    for (int i = 0; i < 1000; i++) logins_failed(&l, &mine, now);
+    assert_in_range(logins_wait(&l, &mine, now), 1, 7); /* no longer than that, however often */
+    assert_int_equal(logins_wait(&l, &mine, now + 3600 * second), 0);
 }
 
 static void bodies(void **state) {

@@ -4,6 +4,7 @@
  * in:   a URL; SQL with typed parameters.
  * out:  rows in the caller's arena, errors of one set for both engines.
  * owns: idle connections. */
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/utf8.h"
@@ -32,6 +33,41 @@ static const struct db_engine *engine_of(const char *url, const char **place) {
     if (!str_starts(u, STR("sqlite:")) || u.len == 7) return NULL;
     *place = url + 7;
     return &db_sqlite;
+}
+
+/* The password in "scheme://user:password@host/…": from after the colon to before the @. */
+static bool find_password(struct str url, struct str *out) {
+    const char *colons = memmem(url.ptr, url.len, "://", 3), *at = NULL;
+    if (!colons || str_starts(url, STR("sqlite:"))) return false;
+    struct str rest = str_from(url, (size_t)(colons - url.ptr) + 3);
+    const char *question = memchr(rest.ptr, '?', rest.len);
+    if (question) rest.len = (size_t)(question - rest.ptr);
+    for (size_t i = 0; i < rest.len; i++)
+        if (rest.ptr[i] == '@') at = rest.ptr + i;
+    const char *colon = at ? memchr(rest.ptr, ':', (size_t)(at - rest.ptr)) : NULL;
+    if (colon) *out = (struct str){colon + 1, (size_t)(at - colon) - 1};
+    return colon != NULL;
+}
+
+void db_url_public(const char *url, char *out, size_t n) {
+    struct str rest = str_of(url), password = {rest.ptr, 0};
+    struct buf b;
+    buf_init(&b, n);
+    if (find_password(rest, &password)) {
+        buf_put(&b, rest.ptr, (size_t)(password.ptr - rest.ptr));
+        buf_cstr(&b, "***");
+        rest = str_from(rest, (size_t)(password.ptr - rest.ptr) + password.len);
+    }
+    for (const char *at; !str_starts(str_of(url), STR("sqlite:")) &&
+                         (at = memmem(rest.ptr, rest.len, "password=", 9));) {
+        buf_put(&b, rest.ptr, (size_t)(at - rest.ptr) + 9);
+        buf_cstr(&b, "***");
+        rest = str_from(rest, (size_t)(at - rest.ptr) + 9);
+        while (rest.len && *rest.ptr != '&') rest = str_from(rest, 1);
+    }
+    buf_str(&b, rest);
+    snprintf(out, n, "%.*s", STR_FMT(buf_view(&b)));
+    buf_deinit(&b);
 }
 
 static void conn_free(struct db_conn *c) {

@@ -25,6 +25,8 @@ MUST_USE enum err db_open(const char *url, struct db **out, char why[DB_WHY_BYTE
 MUST_USE enum err db_open_foreign(const char *url, struct db **out, char why[DB_WHY_BYTES]);
 void db_close(struct db *d); /* after all connections were put back, and db_listen_stop */
 bool db_is_postgres(const struct db *d);
+/* A store's URL for people and logs: passwords are shown as ***. */
+void db_url_public(const char *url, char *out, size_t n);
 
 /* A connection for this thread: a kept one, or a new one. ERR_IO: the server is not there now. */
 MUST_USE enum err db_take(struct db *d, struct db_conn **out, char why[DB_WHY_BYTES]);

@@ -66,22 +66,31 @@ static struct pq *pq_of(const struct db_conn *c) { return c->db->shared; }
 struct state_error {
     const char *state; /* the beginning of an SQLSTATE; the first that fits counts */
     enum err e;
+    const char *meaning;
 };
+/* clang-format off */
 static const struct state_error state_errors[] = {
-    {"23505", ERR_EXISTS},   {"23", ERR_INVALID}, {"22", ERR_INVALID},
-    {"40", ERR_OVERLOAD},    /* deadlock, serialization */
-    {"55P03", ERR_OVERLOAD}, /* a lock was waited for too long */
-    {"0A000", ERR_OVERLOAD}, /* "cached plan must not change result type": the statement is made
-                                anew */
-    {"26", ERR_OVERLOAD}, /* the prepared statement is not there: a pooler gave another session */
-    {"53200", ERR_IO},       {"54", ERR_LIMIT},   {"08", ERR_IO},
-    {"53", ERR_IO},                             /* no disk space, too many connections */
-    {"57", ERR_IO},                             /* shutdown, statement timeout */
-    {"58", ERR_IO},          {"25006", ERR_IO}, /* read only: a standby */
-    {"28", ERR_IO},          {"3D", ERR_IO},      {"42501", ERR_IO}, /* permission denied */
-    {"XX001", ERR_IO},                                               /* data corrupted */
-    {"XX002", ERR_IO},
+    {"23505", ERR_EXISTS, "a unique key is taken"},
+    {"23", ERR_INVALID, "another constraint"},
+    {"22", ERR_INVALID, "a value that cannot be stored"},
+    {"40", ERR_OVERLOAD, "deadlock, serialization"},
+    {"55P03", ERR_OVERLOAD, "a lock was waited for too long"},
+    {"0A000", ERR_OVERLOAD, "the result's type has changed: the statement is prepared anew"},
+    {"26", ERR_OVERLOAD, "no such statement: a pooler gave another session"},
+    {"08P01", ERR_INTERNAL, "fewer parameters than the statement has"},
+    {"08", ERR_IO, "the connection"},
+    {"25006", ERR_IO, "read only: a standby"},
+    {"28", ERR_IO, "who connects is refused"},
+    {"3D", ERR_IO, "no such database"},
+    {"42501", ERR_IO, "permission denied"},
+    {"53", ERR_IO, "no disk space, no memory, too many connections"},
+    {"54", ERR_LIMIT, "a program limit"},
+    {"57", ERR_IO, "shutdown, statement timeout"},
+    {"58", ERR_IO, "the server's files"},
+    {"XX001", ERR_IO, "damaged data"},
+    {"XX002", ERR_IO, "a damaged index"},
 };
+/* clang-format on */
 
 static enum err error_of(const char *state) {
     for (size_t i = 0; i < sizeof state_errors / sizeof *state_errors; i++)

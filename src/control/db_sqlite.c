@@ -162,13 +162,16 @@ static enum err read_row(struct db_conn *c, sqlite3_stmt *s, struct arena *a, st
 }
 
 static enum err step_all(struct db_conn *c, sqlite3_stmt *s, struct arena *a, struct db_rows *out) {
-    struct db_rows rows = {.n_columns = (uint32_t)sqlite3_column_count(s)};
+    struct db_rows rows = {0};
     uint32_t cap = 0;
     int code;
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        /* Not before the first step, which may prepare the statement anew. */
+        rows.n_columns = (uint32_t)sqlite3_column_count(s);
         enum err e = out ? read_row(c, s, a, &rows, &cap) : OK;
         if (e) return e;
     }
+    rows.n_columns = (uint32_t)sqlite3_column_count(s);
     if (code != SQLITE_DONE) return failed(c, sqlite3_sql(s));
     if (!sqlite3_stmt_readonly(s)) {
         rows.changed = sqlite3_changes(c->handle);

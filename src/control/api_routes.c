@@ -4,11 +4,15 @@
 #include "control/api_private.h"
 
 extern const struct api_route api_status_routes[], api_token_routes[], api_audit_routes[];
+extern const struct api_route api_feed_routes[], api_edges_routes[], api_rollouts_routes[];
 
 const struct api_route *const api_routes[] = {
     api_status_routes,
     api_token_routes,
     api_audit_routes,
+    api_feed_routes,
+    api_edges_routes,
+    api_rollouts_routes,
     NULL,
 };
 

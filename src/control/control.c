@@ -60,6 +60,7 @@ enum err control_count(struct db_conn *c, struct arena *a, const char *counter, 
 static void hear(void *ctx, const char *topic, struct str payload) {
     struct control *c = ctx;
     api_hear(c->api, topic, payload);
+    if (strcmp(topic, "rollouts") == 0 || strcmp(topic, "*") == 0) rollouts_wake(c->rollouts);
 }
 
 /* ---- signals ---- */
@@ -146,8 +147,10 @@ static enum err open_store(struct control *c, char why[CONTROL_WHY_BYTES]) {
 }
 
 static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BYTES]) {
+    char text[DB_WHY_BYTES] = "";
     enum err e = open_store(c, why);
     if (!e) e = api_new(c, &c->api, port, why);
+    if (!e && (e = rollouts_new(c, &c->rollouts, text))) snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
     if (!e && (e = db_listen(c->db, hear, c))) snprintf(why, CONTROL_WHY_BYTES, "the store does not announce changes");
     return e;
 }
@@ -156,6 +159,7 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
 static void close_parts(struct control *c) {
     if (c->db) db_listen_stop(c->db);
     api_free(c->api);
+    rollouts_free(c->rollouts);
     if (c->db) db_close(c->db);
 }
 

@@ -47,6 +47,7 @@ struct api_call {
     struct arena *arena;
     const struct http_request *q;
     struct http_reply *r;
+    void *ctx; /* what a handler gives to the body of its change */
     struct str args[API_ARGS]; /* of the path's {…}, decoded, valid ids where the route says {id} */
     struct principal who;
     bool last; /* of a long poll: its time is over, or it is cut short: answer now */
@@ -91,6 +92,9 @@ struct str api_param(struct api_call *c, const char *name);
 /* As a number from 0 to most; false, and an answer (400), when it is none. Not given: *out stays.
  */
 bool api_param_number(struct api_call *c, const char *name, int64_t most, int64_t *out);
+/* The body as a JSON value: nothing in it may mean two things (json_parse_strict). false, and an
+ * answer (400, 413, 415). */
+bool api_value(struct api_call *c, struct json **out);
 /* The body as a JSON object with no members but those named (NULL ends; NULL list: any). false, and
  * an answer (400, 413, 415). */
 bool api_body(struct api_call *c, const char *const *members, struct json **out);

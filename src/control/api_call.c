@@ -85,9 +85,8 @@ static bool check_members(struct api_call *c, const struct json *body, const cha
     return true;
 }
 
-bool api_body(struct api_call *c, const char *const *members, struct json **out) {
+bool api_value(struct api_call *c, struct json **out) {
     struct json_error error = {.message = "it is empty", .row = 1, .col = 1};
-    struct json *body = NULL;
     if (!is_json(http_header_get(c->q, STR("content-type")))) {
         api_error(c, 415, "unsupported_media_type", "the body has to be application/json");
         return false;
@@ -96,11 +95,14 @@ bool api_body(struct api_call *c, const char *const *members, struct json **out)
         api_error(c, 413, "too_large", "the body is larger than %d MiB", API_BODY_BYTES >> 20);
         return false;
     }
-    enum err e = c->q->body.len ? json_parse(c->arena, c->q->body, &body, &error) : ERR_SYNTAX;
-    if (e) {
-        refuse_json(c, e, &error);
-        return false;
-    }
+    enum err e = c->q->body.len ? json_parse_strict(c->arena, c->q->body, out, &error) : ERR_SYNTAX;
+    if (e) refuse_json(c, e, &error);
+    return !e;
+}
+
+bool api_body(struct api_call *c, const char *const *members, struct json **out) {
+    struct json *body;
+    if (!api_value(c, &body)) return false;
     if (body->kind != JSON_OBJECT) {
         api_error(c, 400, "invalid_json", "the body has to be a JSON object");
         return false;

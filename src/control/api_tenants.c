@@ -1,0 +1,296 @@
+/* Tenants over REST: lists, documents, parts of documents.
+ * in: documents, patches, filters. out: lists, documents; builds and releases of what changed.
+ * owns: nothing. */
+#include "control/documents.h"
+#include <stdio.h>
+
+/* ---- answers ---- */
+
+#define LISTED                                                                                     \
+    "t.id, t.status, t.template, t.template_version, t.labels, t.version, t.serial, "              \
+    "t.build_state, t.wanted, t.built,"                                                            \
+    " t.rev, t.sha256, t.created_ms, t.updated_ms, t.updated_by"
+enum {
+    T_ID,
+    T_STATUS,
+    T_TEMPLATE,
+    T_TEMPLATE_VERSION,
+    T_LABELS,
+    T_VERSION,
+    T_SERIAL,
+    T_BUILD_STATE,
+    T_WANTED,
+    T_BUILT,
+    T_REV,
+    T_SHA256,
+    T_CREATED,
+    T_UPDATED,
+    T_UPDATED_BY,
+    T_SPEC
+};
+
+static struct json *parsed(struct arena *a, struct str text) {
+    struct json *v;
+    return json_parse(a, text, &v, NULL) == OK ? v : json_null(a);
+}
+
+static struct json *template_json(struct arena *a, const struct db_value *row) {
+    struct json *o = json_object(a);
+    if (!row[T_TEMPLATE].s.len) return json_null(a);
+    json_set(a, o, STR("id"), json_string(a, row[T_TEMPLATE].s));
+    json_set(a, o, STR("version"), json_int(a, row[T_TEMPLATE_VERSION].i));
+    return o;
+}
+
+static struct json *row_json(struct arena *a, const struct db_value *row, bool full) {
+    struct json *o = json_object(a);
+    json_set(a, o, STR("id"), json_string(a, row[T_ID].s));
+    json_set(a, o, STR("status"), json_string(a, row[T_STATUS].s));
+    json_set(a, o, STR("template"), template_json(a, row));
+    json_set(a, o, STR("labels"), parsed(a, row[T_LABELS].s));
+    json_set(a, o, STR("version"),
+             row[T_VERSION].s.len ? json_string(a, row[T_VERSION].s) : json_null(a));
+    json_set(a, o, STR("serial"), json_int(a, row[T_SERIAL].i));
+    json_set(a, o, STR("build_state"), json_string(a, row[T_BUILD_STATE].s));
+    json_set(a, o, STR("wanted"), json_int(a, row[T_WANTED].i));
+    json_set(a, o, STR("built"), json_int(a, row[T_BUILT].i));
+    json_set(a, o, STR("rev"), json_int(a, row[T_REV].i));
+    json_set(a, o, STR("sha256"), json_string(a, row[T_SHA256].s));
+    json_set(a, o, STR("created_at"), api_time(a, row[T_CREATED].i));
+    json_set(a, o, STR("updated_at"), api_time(a, row[T_UPDATED].i));
+    json_set(a, o, STR("updated_by"), json_string(a, row[T_UPDATED_BY].s));
+    if (full) json_set(a, o, STR("spec"), parsed(a, row[T_SPEC].s));
+    return o;
+}
+
+/* ---- lists ---- */
+
+/* Adds " AND " and a condition with one parameter, which format names by its number. */
+static bool add_filter(struct sql_filter *f, const char *format, struct str value) {
+    size_t at = strlen(f->sql);
+    if (f->n + 2 > DB_MAX_PARAMS) return false;
+    int n = snprintf(f->sql + at, sizeof f->sql - at, format, f->n + 1);
+    if (n < 0 || (size_t)n >= sizeof f->sql - at) return false;
+    f->params[f->n++] = db_text(value);
+    return true;
+}
+
+/* label=key:value; false: answered. */
+static bool add_label(struct api_call *c, struct sql_filter *f, struct str label) {
+    const char *colon = label.len ? memchr(label.ptr, ':', label.len) : NULL;
+    struct str key = str_head(label, colon ? (size_t)(colon - label.ptr) : label.len);
+    if (!colon || !key.len)
+        return api_error(c, 400, "invalid_parameter", "label is KEY:VALUE, such as plan:gold"),
+               false;
+    bool fits =
+        add_filter(
+            f, " AND EXISTS (SELECT 1 FROM tenant_labels x WHERE x.tenant = t.id AND x.key = $%u",
+            key) &&
+        add_filter(f, " AND x.value = $%u)", str_from(label, key.len + 1));
+    if (!fits) api_error(c, 400, "invalid_parameter", "there are too many filters");
+    return fits;
+}
+
+/* Every `label` of the query, which may have several. false: answered. */
+static bool add_labels(struct api_call *c, struct sql_filter *f) {
+    struct str rest = c->q->query;
+    while (rest.len) {
+        const char *end = memchr(rest.ptr, '&', rest.len);
+        struct str pair = str_head(rest, end ? (size_t)(end - rest.ptr) : rest.len);
+        rest = str_from(rest, pair.len + (end != NULL));
+        if (!str_starts(pair, STR("label="))) continue;
+        struct http_request one = {.query = pair};
+        struct api_call sub = {.arena = c->arena, .q = &one};
+        if (!add_label(c, f, api_param(&sub, "label"))) return false;
+    }
+    return true;
+}
+
+static bool add_filters(struct api_call *c, struct sql_filter *f) {
+    static const struct {
+        const char *name, *sql;
+    } filters[] = {
+        {"status", " AND t.status = $%u"},
+        {"template", " AND t.template = $%u"},
+        {"build_state", " AND t.build_state = $%u"},
+        {"q", " AND substr(t.id, 1, length($%1$u)) = $%1$u"},
+    };
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        struct str value = api_param(c, filters[i].name);
+        if (!value.ptr || (!value.len && str_is(STR("q"), filters[i].name))) continue;
+        if (!add_filter(f, filters[i].sql, value)) return api_store_error(c, ERR_LIMIT), false;
+    }
+    if (!add_labels(c, f)) return false;
+    if (api_scope_filter(c, f)) return true;
+    return api_error(c, 400, "invalid_parameter", "there are too many filters"), false;
+}
+
+static void list_tenants(struct api_call *c) {
+    struct api_page_request page;
+    struct db_rows rows;
+    struct str last = STR(""), full = api_param(c, "full");
+    if (!api_page_read(c, &page)) return;
+    bool whole = str_is(full, "true");
+    struct sql_filter f = {.params = {db_text(page.after), db_int(page.limit + 1)}, .n = 2};
+    if (!add_filters(c, &f)) return;
+    const char *sql =
+        arena_printf(c->arena, NULL,
+                     "SELECT " LISTED "%s FROM tenants t WHERE t.deleted = 0 AND t.id > $1%s"
+                     " ORDER BY t.id LIMIT $2",
+                     whole ? ", t.spec" : "", f.sql);
+    enum err e = sql ? db_query(c->db, c->arena, &rows, sql, f.params, f.n) : ERR_MEMORY;
+    if (e) return api_store_error(c, e);
+    struct json *items = json_array(c->arena);
+    for (uint32_t i = 0; i < rows.n && i < page.limit; i++) {
+        json_push(c->arena, items, row_json(c->arena, db_row(&rows, i), whole));
+        last = db_row(&rows, i)[T_ID].s;
+    }
+    api_page(c, items, rows.n > page.limit ? last : STR(""));
+}
+
+/* ---- one ---- */
+
+/* The tenant's row, if the caller sees it; NULL: answered. */
+static const struct db_value *find(struct api_call *c) {
+    struct db_rows rows;
+    enum err e =
+        DB_QUERY(c->db, c->arena, &rows,
+                 "SELECT " LISTED ", t.spec FROM tenants t WHERE t.id = $1 AND t.deleted = 0",
+                 db_text(c->args[0]));
+    if (e) return api_store_error(c, e), NULL;
+    if (rows.n && api_sees(&c->who, c->args[0], parsed(c->arena, db_row(&rows, 0)[T_LABELS].s)))
+        return db_row(&rows, 0);
+    api_error(c, 404, "not_found", "there is no tenant %.*s", STR_FMT(c->args[0]));
+    return NULL;
+}
+
+static void get_tenant(struct api_call *c) {
+    const struct db_value *row = find(c);
+    if (!row) return;
+    api_json(c, 200, row_json(c->arena, row, true));
+    api_etag(c, row[T_REV].i);
+}
+
+static void put_tenant(struct api_call *c) { document_put(c, SPEC_TENANT); }
+static void delete_tenant(struct api_call *c) { document_delete(c, SPEC_TENANT); }
+
+/* ---- JSON merge patch, RFC 7396 ---- */
+
+static struct json *patched(struct arena *a, const struct json *was, const struct json *patch) {
+    struct json *out = json_object(a);
+    if (patch->kind != JSON_OBJECT) return (struct json *)patch;
+    for (uint32_t i = 0; was && was->kind == JSON_OBJECT && i < was->n; i++)
+        if (!json_get(patch, was->keys[i])) json_append(a, out, was->keys[i], was->items[i]);
+    for (uint32_t i = 0; out && i < patch->n; i++)
+        if (patch->items[i]->kind != JSON_NULL)
+            json_set(a, out, patch->keys[i],
+                     patched(a, json_get(was, patch->keys[i]), patch->items[i]));
+    return out;
+}
+
+static enum err apply_patch(struct api_call *c, const struct json *was, void *ctx,
+                            struct json **out) {
+    *out = patched(c->arena, was, ctx);
+    return *out ? OK : ERR_MEMORY;
+}
+
+static void patch_tenant(struct api_call *c) {
+    struct json *patch;
+    if (api_body(c, NULL, &patch)) document_change(c, SPEC_TENANT, apply_patch, patch);
+}
+
+/* ---- parts: checks and data ---- */
+
+static void get_checks(struct api_call *c) {
+    const struct db_value *row = find(c);
+    if (!row) return;
+    const struct json *checks = json_get_c(parsed(c->arena, row[T_SPEC].s), "checks");
+    api_json(c, 200, checks ? checks : json_array(c->arena));
+    api_etag(c, row[T_REV].i);
+}
+
+static enum err set_member(struct arena *a, const struct json *was, struct str name,
+                           struct json *value, struct json **out) {
+    struct json *copy = json_object(a);
+    for (uint32_t i = 0; copy && i < was->n; i++)
+        if (!str_eq(was->keys[i], name)) json_append(a, copy, was->keys[i], was->items[i]);
+    if (!copy || !value) return ERR_MEMORY;
+    json_append(a, copy, name, value);
+    *out = copy;
+    return OK;
+}
+
+static enum err apply_checks(struct api_call *c, const struct json *was, void *ctx,
+                             struct json **out) {
+    return set_member(c->arena, was, STR("checks"), ctx, out);
+}
+
+static void put_checks(struct api_call *c) {
+    struct json *checks;
+    if (api_value(c, &checks)) document_change(c, SPEC_TENANT, apply_checks, checks);
+}
+
+static void get_data(struct api_call *c) {
+    const struct db_value *row = find(c);
+    bool list = false;
+    if (!row) return;
+    const struct json *data = json_get_c(parsed(c->arena, row[T_SPEC].s), "data");
+    const struct json *found = data && c->args[1].ptr ? json_below(data, c->args[1], &list) : data;
+    if (!found && !c->args[1].ptr) found = json_object(c->arena);
+    if (!found)
+        return api_error(c, 404, "not_found", "there is no data at %.*s",
+                         STR_FMT(str_head(c->args[1], 256)));
+    api_json(c, 200, found);
+    api_etag(c, row[T_REV].i);
+}
+
+struct data_edit {
+    struct str path; /* ptr NULL: all of it */
+    struct json *value;
+};
+
+/* A copy of `was` with the value at the path, objects made on the way. NULL: something else than an
+ * object is there. */
+static struct json *with_value(struct arena *a, const struct json *was, struct str path,
+                               struct json *value) {
+    const char *slash = path.len ? memchr(path.ptr, '/', path.len) : NULL;
+    struct str key = str_head(path, slash ? (size_t)(slash - path.ptr) : path.len);
+    struct json *copy = NULL, *inner = value;
+    if (was && was->kind != JSON_OBJECT) return NULL;
+    if (slash && !(inner = with_value(a, json_get(was, key), str_from(path, key.len + 1), value)))
+        return NULL;
+    const struct json empty = {.kind = JSON_OBJECT};
+    return set_member(a, was ? was : &empty, key, inner, &copy) == OK ? copy : NULL;
+}
+
+static enum err apply_data(struct api_call *c, const struct json *was, void *ctx,
+                           struct json **out) {
+    struct data_edit *edit = ctx;
+    struct json *data = edit->value;
+    if (edit->path.ptr)
+        data = with_value(c->arena, json_get_c(was, "data"), edit->path, edit->value);
+    if (data) return set_member(c->arena, was, STR("data"), data, out);
+    api_error(c, 409, "conflict", "the way to %.*s leads through something that is no object",
+              STR_FMT(str_head(edit->path, 256)));
+    return ERR_DIAG;
+}
+
+static void put_data(struct api_call *c) {
+    struct data_edit edit = {.path = c->args[1]};
+    if (api_value(c, &edit.value)) document_change(c, SPEC_TENANT, apply_data, &edit);
+}
+
+const struct api_route api_tenant_routes[] = {
+    {"GET", "/v1/tenants", RIGHT_READ, list_tenants},
+    {"GET", "/v1/tenants/{id}", RIGHT_READ, get_tenant},
+    {"PUT", "/v1/tenants/{id}", RIGHT_AUTHOR, put_tenant},
+    {"PATCH", "/v1/tenants/{id}", RIGHT_AUTHOR, patch_tenant},
+    {"DELETE", "/v1/tenants/{id}", RIGHT_AUTHOR, delete_tenant},
+    {"GET", "/v1/tenants/{id}/checks", RIGHT_READ, get_checks},
+    {"PUT", "/v1/tenants/{id}/checks", RIGHT_AUTHOR, put_checks},
+    {"GET", "/v1/tenants/{id}/data", RIGHT_READ, get_data},
+    {"PUT", "/v1/tenants/{id}/data", RIGHT_AUTHOR, put_data},
+    {"GET", "/v1/tenants/{id}/data/{path*}", RIGHT_READ, get_data},
+    {"PUT", "/v1/tenants/{id}/data/{path*}", RIGHT_AUTHOR, put_data},
+    {NULL, NULL, RIGHT_NONE, NULL},
+};

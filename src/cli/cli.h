@@ -13,6 +13,7 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_ERRORS = 2 };
 
 /* Each command: arguments after its name; returns the exit code. `a` lives as long as the process. */
+int cmd_audit(struct arena *a, int argc, char **argv);
 int cmd_build(struct arena *a, int argc, char **argv);
 int cmd_eval(struct arena *a, int argc, char **argv);
 int cmd_test(struct arena *a, int argc, char **argv);

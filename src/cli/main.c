@@ -10,6 +10,7 @@ static const struct command {
     int (*run)(struct arena *a, int argc, char **argv);
     const char *help; /* NULL: not for people, so not listed */
 } commands[] = {
+    {"audit", cmd_audit, "Check that a control plane's audit log is whole"},
     {"bench", cmd_bench, "Benchmark a query, bundle or module"},
     {"build", cmd_build, "Compile policies into a bundle or WebAssembly module"},
     {"check", cmd_check, "Check policies for errors"},

@@ -1,6 +1,7 @@
 /* The audit log over REST, newest first.
  * in: filters. out: entries. owns: nothing. */
 #include "control/api_private.h"
+#include "control/audit.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -47,11 +48,20 @@ static bool add_time(struct api_call *c, struct filter *x, const char *name, con
     return true;
 }
 
-static bool add_after(struct api_call *c, struct filter *x, struct str after) {
+/* Newest first; order=asc is for who checks the chain. */
+static bool read_order(struct api_call *c, bool *oldest_first) {
+    struct str order = api_param(c, "order");
+    *oldest_first = str_is(order, "asc");
+    if (!order.ptr || *oldest_first || str_is(order, "desc")) return true;
+    api_error(c, 400, "invalid_parameter", "order is asc or desc");
+    return false;
+}
+
+static bool add_after(struct api_call *c, struct filter *x, struct str after, bool oldest_first) {
     int64_t seq = 0;
     if (!after.len) return true;
     if (!api_param_number(c, "after", INT64_MAX, &seq)) return false;
-    add(x, " AND seq < $%u", db_int(seq));
+    add(x, oldest_first ? " AND seq > $%u" : " AND seq < $%u", db_int(seq));
     return true;
 }
 
@@ -64,34 +74,20 @@ static void add_action(struct filter *x, struct str action) {
     add(x, " AND substr(action, 1, length($%1$u)) = $%1$u", db_text(str_head(action, action.len - 1)));
 }
 
-static struct json *entry(struct arena *a, const struct db_value *row) {
-    struct json *v = json_object(a), *detail = NULL;
-    struct json_error error;
-    json_set(a, v, STR("seq"), json_int(a, row[0].i));
-    json_set(a, v, STR("at"), api_time(a, row[1].i));
-    json_set(a, v, STR("who"), json_string(a, row[2].s));
-    json_set(a, v, STR("action"), json_string(a, row[3].s));
-    json_set(a, v, STR("object"), json_string(a, row[4].s));
-    if (json_parse(a, row[5].s, &detail, &error)) detail = json_object(a);
-    json_set(a, v, STR("detail"), detail);
-    json_set(a, v, STR("hash"), json_string(a, row[6].s));
-    return v;
-}
-
 static void audit_list(struct api_call *c) {
     struct filter x = {.fine = true};
     struct api_page_request page;
     struct db_rows rows;
     struct str who = api_param(c, "who"), action = api_param(c, "action"), object = api_param(c, "object");
-    if (!api_need_unscoped(c) || !api_page_read(c, &page)) return;
+    bool oldest_first;
+    if (!api_need_unscoped(c) || !api_page_read(c, &page) || !read_order(c, &oldest_first)) return;
     if (who.ptr) add(&x, " AND who = $%u", db_text(who));
     if (object.ptr) add(&x, " AND object = $%u", db_text(object));
     if (action.ptr) add_action(&x, action);
     if (!add_time(c, &x, "since", " AND at_ms >= $%u") || !add_time(c, &x, "until", " AND at_ms < $%u")) return;
-    if (!add_after(c, &x, page.after)) return;
-    add(&x, " ORDER BY seq DESC LIMIT $%u", db_int(page.limit + 1));
-    char *sql = arena_printf(c->arena, NULL,
-                             "SELECT seq, at_ms, who, action, object, detail, hash FROM audit WHERE 1 = 1%s", x.f.sql);
+    if (!add_after(c, &x, page.after, oldest_first)) return;
+    add(&x, oldest_first ? " ORDER BY seq LIMIT $%u" : " ORDER BY seq DESC LIMIT $%u", db_int(page.limit + 1));
+    char *sql = arena_printf(c->arena, NULL, "SELECT " AUDIT_COLUMNS " FROM audit WHERE 1 = 1%s", x.f.sql);
     enum err e = sql && x.fine ? db_query(c->db, c->arena, &rows, sql, x.f.params, x.f.n) : ERR_MEMORY;
     if (e) {
         api_store_error(c, e);
@@ -100,7 +96,7 @@ static void audit_list(struct api_call *c) {
     struct json *items = json_array(c->arena);
     bool more = rows.n > page.limit;
     uint32_t n = more ? (uint32_t)page.limit : rows.n;
-    for (uint32_t i = 0; i < n; i++) json_push(c->arena, items, entry(c->arena, db_row(&rows, i)));
+    for (uint32_t i = 0; i < n; i++) json_push(c->arena, items, audit_json(c->arena, db_row(&rows, i)));
     char *next = more ? arena_printf(c->arena, NULL, "%lld", (long long)db_row(&rows, n - 1)[0].i) : NULL;
     api_page(c, items, str_of(next));
 }

@@ -87,14 +87,28 @@ static bool principal_of(const struct seen *s, struct arena *a, struct principal
     return true;
 }
 
+enum seen_how { SEEN_NEVER, SEEN_BEFORE, SEEN_LATELY };
+
 /* A one-time token is always looked up: somebody may have used it on another replica just now. */
-static bool recall(struct auth *a, const uint8_t hash[32], struct arena *arena, struct principal *out) {
+static enum seen_how recall(struct auth *a, const uint8_t hash[32], struct arena *arena, struct principal *out) {
     pthread_mutex_lock(&a->lock);
     const struct seen *s = a->slots[slot_of(hash)];
-    bool found = s && CRYPTO_memcmp(s->hash, hash, 32) == 0 && s->heard == atomic_load(&a->heard) &&
-                 control_now_ms() < s->until_ms && !s->once && principal_of(s, arena, out);
+    enum seen_how how = s && CRYPTO_memcmp(s->hash, hash, 32) == 0 ? SEEN_BEFORE : SEEN_NEVER;
+    if (how == SEEN_BEFORE && s->heard == atomic_load(&a->heard) && control_now_ms() < s->until_ms && !s->once &&
+        principal_of(s, arena, out))
+        how = SEEN_LATELY;
     pthread_mutex_unlock(&a->lock);
-    return found;
+    return how;
+}
+
+static void forget(struct auth *a, const uint8_t hash[32]) {
+    pthread_mutex_lock(&a->lock);
+    struct seen **slot = &a->slots[slot_of(hash)];
+    if (*slot && CRYPTO_memcmp((*slot)->hash, hash, 32) == 0) {
+        free(*slot);
+        *slot = NULL;
+    }
+    pthread_mutex_unlock(&a->lock);
 }
 
 static void remember(struct auth *a, struct seen *s) {
@@ -233,9 +247,10 @@ bool auth_identify(struct api_call *c) {
     c->who = (struct principal){.token = STR(""), .name = STR(""), .role = STR("")};
     if (!token.ptr) return by_certificate(c) || refuse(c, false);
     sha256(token.ptr, token.len, hash);
-    if (recall(a, hash, c->arena, &c->who)) return true;
+    enum seen_how seen = recall(a, hash, c->arena, &c->who);
+    if (seen == SEEN_LATELY) return true;
     /* Whoever guesses waits; who is known already is not kept out by a neighbour behind the same address. */
-    uint32_t wait = logins_wait(&a->logins, c->q->peer, clock_ns());
+    uint32_t wait = seen == SEEN_BEFORE ? 0 : logins_wait(&a->logins, c->q->peer, clock_ns());
     if (wait) {
         api_error(c, 429, "too_many_logins", "too many failed logins from this address: wait before you try again");
         api_retry_after(c, wait);
@@ -246,6 +261,7 @@ bool auth_identify(struct api_call *c) {
         return false;
     }
     enum err e = token.len && token.len <= AUTH_TOKEN_BYTES ? look_up(c, a, hash) : ERR_NOT_FOUND;
+    if (e == ERR_NOT_FOUND) forget(a, hash);
     if (e && e != ERR_NOT_FOUND) api_store_error(c, e);
     return !e || (e == ERR_NOT_FOUND && refuse(c, true));
 }

@@ -471,6 +471,7 @@ static enum err make_server(struct api *a, int *port, char why[CONTROL_WHY_BYTES
     uint32_t waiting = config->max_waiting ? config->max_waiting : DEFAULT_WAITING;
     const struct server_options options = {.limits = {.body_bytes = API_BODY_BYTES},
                                            .max_connections = waiting + SPARE_CONNECTIONS,
+                                           .half_closed_is_gone = true,
                                            .handler = handle,
                                            .handler_ctx = a};
     const struct tls_options tls = {

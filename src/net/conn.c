@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -515,6 +516,14 @@ static void retire_quiet(struct conn *c, uint64_t now) {
     }
 }
 
+/* While a reply is awaited the socket is not read, so that its end has to be asked for: every eighth time. */
+static bool hung_up(const struct conn *c, uint64_t now) {
+    struct pollfd p = {.events = POLLRDHUP};
+    if (!c->pending || !c->server->options.half_closed_is_gone || (((uintptr_t)c >> 8) + now / SWEEP_MS) % 8) return false;
+    if (uv_fileno(&c->uv.handle, &p.fd)) return false;
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 void conn_sweep(struct conn *c, uint64_t now) {
     struct server *s = c->server;
     if (c->retiring && !c->draining && !c->lingering) retire_quiet(c, now);
@@ -522,7 +531,7 @@ void conn_sweep(struct conn *c, uint64_t now) {
         if (!c->lingering) count(&s->counts.timed_out);
         conn_close(c);
     } else if (c->lingering || c->writing || c->pending) {
-        return;
+        if (hung_up(c, now)) conn_close(c);
     } else if (c->tls && !c->established) {
         if (now - c->began_ms <= s->options.header_timeout_ms) return;
         count(&s->counts.timed_out);

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 enum {
+    SWEEP_MS = 250,            /* between two looks at all connections */
     READ_BYTES = 16 << 10,     /* a connection's buffer at least */
     POOLED_BYTES = 256 << 10,  /* larger buffers are not kept */
     POOLED_BUFFERS = 64,

@@ -35,7 +35,10 @@ static void serve_request(struct conn *c, size_t used) {
     struct http_reply reply;
     q->origin = c;
     c->pending_bytes = used;
-    if (conn_handle(c, q, &reply) == HTTP_DEFERRED && c->pending) return;
+    if (conn_handle(c, q, &reply) == HTTP_DEFERRED && c->pending) {
+        if (!c->out.len) pool_return(&c->server->pool, &c->out); /* thousands may wait */
+        return;
+    }
     write_reply(c, q, &reply);
     c->in_at += used;
 }

@@ -9,8 +9,7 @@ enum {
     DEFAULT_BODY_BYTES = 16 << 20,
     DEFAULT_IDLE_MS = 60000,
     DEFAULT_HEADER_MS = 10000,
-    DEFAULT_CONNECTIONS = 10000,
-    SWEEP_MS = 250
+    DEFAULT_CONNECTIONS = 10000
 };
 
 void pool_lend(struct buf_pool *p, struct buf *b) {

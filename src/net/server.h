@@ -16,6 +16,9 @@ struct server_options {
      * send, must make progress of 4 KiB in each such time. */
     uint32_t header_timeout_ms;
     uint32_t max_connections; /* 0: 10,000 a loop; more are closed at once */
+    /* A client that has closed its half of the connection while it waits for a deferred reply is gone, as most are that
+     * do so: their request is known to be (http_pending_gone) some seconds later. */
+    bool half_closed_is_gone;
     http_handler *handler;
     void *handler_ctx;
     /* Is there room for more requests of whom http_mark named? If not, the connection's bytes stay

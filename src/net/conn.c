@@ -519,7 +519,8 @@ static void retire_quiet(struct conn *c, uint64_t now) {
 /* While a reply is awaited the socket is not read, so that its end has to be asked for: every eighth time. */
 static bool hung_up(const struct conn *c, uint64_t now) {
     struct pollfd p = {.events = POLLRDHUP};
-    if (!c->pending || !c->server->options.half_closed_is_gone || (((uintptr_t)c >> 8) + now / SWEEP_MS) % 8) return false;
+    if (!c->pending || !c->server->options.half_closed_is_gone) return false;
+    if ((((uintptr_t)c >> 8) + now / SWEEP_MS) % 8) return false;
     if (uv_fileno(&c->uv.handle, &p.fd)) return false;
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }

@@ -22,7 +22,8 @@ const char *signer_key_id(const struct signer *s);
 /* {"keys":[…]}: JWKS of all public keys, kid and alg with each, the one that signs first. */
 void signer_jwks(const struct signer *s, struct buf *out);
 /* The bytes of .signatures.json for a bundle's other files: data and manifest are hashed by value,
- * others byte by byte. In the arena. */
+ * others byte by byte. In the arena. Equal files give the same payload; ES256 draws a signature
+ * anew each time. ERR_INVALID: a document that is neither JSON nor YAML; ERR_MEMORY. */
 MUST_USE enum err signer_sign(const struct signer *s, struct arena *a,
                               const struct bundle_file *files, uint32_t n, struct str *out);
 

@@ -8,6 +8,7 @@
 #include "edge/verify.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "bundle/digest.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -58,27 +59,11 @@ void verify_keys_free(struct verify_rules *rules) {
 
 /* ---- .signatures.json ---- */
 
-static struct str base_name(struct str path) {
-    size_t i = path.len;
-    while (i > 0 && path.ptr[i - 1] != '/') i--;
-    return str_from(path, i);
-}
-
-static bool is_signatures(const struct bundle_file *f) {
-    return str_is(base_name(f->path), ".signatures.json");
-}
-
-/* The name by which a signature lists a file. */
-static struct str listed_name(struct str path) {
-    while (path.len && *path.ptr == '/') path = str_from(path, 1);
-    return path;
-}
-
 static enum err find_signatures(const struct bundle *b, const struct bundle_file **out, char *why,
                                 size_t why_bytes) {
     const struct bundle_file *found = NULL;
     for (uint32_t i = 0; i < b->files.n; i++) {
-        if (!is_signatures(&b->files.items[i])) continue;
+        if (!bundle_is_signatures(b->files.items[i].path)) continue;
         if (found)
             return refuse(why, why_bytes, "the bundle has two signature files: %.*s and %.*s",
                           STR_FMT(str_head(found->path, SHOWN_BYTES)),
@@ -218,47 +203,14 @@ static const EVP_MD *digest_of(struct str name) {
     return NULL;
 }
 
-/* Documents that OPA hashes without regard to white space and the order of members. */
-static bool is_structured(struct str path) {
-    static const char *const names[] = {"data.json", "data.yaml", "data.yml", ".manifest"};
-    struct str name = base_name(path);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (str_is(name, names[i])) return true;
-    return false;
-}
-
-/* As OPA reads such a file, whatever it is called: JSON if it is JSON, else YAML. */
-static enum err canonical(struct arena *a, const struct bundle_file *f, struct buf *out, char *why,
-                          size_t why_bytes) {
-    struct json_error error = {0};
-    struct json *v = NULL;
-    struct str text = f->bytes;
-    if (str_starts(text, STR("\xef\xbb\xbf"))) text = str_from(text, 3);
-    enum err e = json_parse(a, text, &v, &error);
-    if (e == ERR_SYNTAX) e = yaml_parse(a, text, &v, &error);
-    if (e == ERR_MEMORY) return e;
-    if (e)
-        return refuse(why, why_bytes, "%.*s:%u:%u: %s",
-                      STR_FMT(str_head(listed_name(f->path), SHOWN_BYTES)), error.row, error.col,
-                      error.message);
-    json_print(v, true, 0, out);
-    return out->err ? ERR_MEMORY : OK;
-}
-
 static enum err file_digest(const struct arena *like, const struct bundle_file *f, const EVP_MD *md,
                             uint8_t digest[EVP_MAX_MD_SIZE], char *why, size_t why_bytes) {
-    struct arena own; /* so that many files take no more memory than the largest */
-    struct buf text;
-    struct str bytes = f->bytes;
-    arena_init(&own, like->max_bytes);
-    buf_init(&text, like->max_bytes);
-    enum err e = is_structured(f->path) ? canonical(&own, f, &text, why, why_bytes) : OK;
-    if (is_structured(f->path)) bytes = buf_view(&text);
-    if (!e && EVP_Digest(bytes.ptr ? bytes.ptr : "", bytes.len, digest, NULL, md, NULL) != 1)
-        e = ERR_MEMORY;
-    buf_deinit(&text);
-    arena_deinit(&own);
-    return e;
+    struct json_error error = {0};
+    enum err e = bundle_file_digest(f, md, like->max_bytes, digest, &error);
+    if (!e || e == ERR_MEMORY) return e;
+    return refuse(why, why_bytes, "%.*s:%u:%u: %s",
+                  STR_FMT(str_head(bundle_listed_name(f->path), SHOWN_BYTES)), error.row, error.col,
+                  error.message);
 }
 
 static bool hex_is(struct str hex, const uint8_t *bytes, size_t n) {
@@ -272,7 +224,7 @@ static bool hex_is(struct str hex, const uint8_t *bytes, size_t n) {
 
 static enum err check_file(struct arena *a, const struct bundle_file *f, struct listed *l,
                            char *why, size_t why_bytes) {
-    struct str name = str_head(listed_name(f->path), SHOWN_BYTES);
+    struct str name = str_head(bundle_listed_name(f->path), SHOWN_BYTES);
     uint8_t digest[EVP_MAX_MD_SIZE];
     if (!l) return refuse(why, why_bytes, "%.*s is not in the bundle's signature", STR_FMT(name));
     if (l->found) return refuse(why, why_bytes, "%.*s is in the bundle twice", STR_FMT(name));
@@ -306,9 +258,9 @@ static enum err check_files(struct arena *a, const struct bundle *b, const struc
                             const struct table *listed, char *why, size_t why_bytes) {
     for (uint32_t i = 0; i < b->files.n; i++) {
         const struct bundle_file *f = &b->files.items[i];
-        struct str name = listed_name(f->path);
+        struct str name = bundle_listed_name(f->path);
         struct listed *l = table_get(listed, name);
-        if (is_signatures(f)) continue;
+        if (bundle_is_signatures(f->path)) continue;
         enum err e = OK;
         if (!is_excluded(r, name))
             e = check_file(a, f, l, why, why_bytes);

@@ -4,7 +4,7 @@
 #include "control/api_private.h"
 
 extern const struct api_route api_status_routes[], api_token_routes[], api_audit_routes[];
-extern const struct api_route api_feed_routes[], api_edges_routes[], api_rollouts_routes[];
+extern const struct api_route api_feed_routes[], api_edges_routes[], api_rollouts_routes[], api_bundles_routes[];
 extern const struct api_route api_template_routes[], api_tenant_routes[];
 
 const struct api_route *const api_routes[] = {
@@ -14,6 +14,7 @@ const struct api_route *const api_routes[] = {
     api_feed_routes,
     api_edges_routes,
     api_rollouts_routes,
+    api_bundles_routes,
     api_template_routes,
     api_tenant_routes,
     NULL,

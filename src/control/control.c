@@ -3,6 +3,7 @@
 #include "control/control.h"
 #include "base/clock.h"
 #include "control/api_private.h"
+#include "control/bundle_cache.h"
 #include "control/queue.h"
 #include "control/release.h"
 #include "control/schema.h"
@@ -146,9 +147,21 @@ static enum err open_store(struct control *c, char why[CONTROL_WHY_BYTES]) {
     return e;
 }
 
+static enum err open_blobs(struct control *c, char why[CONTROL_WHY_BYTES]) {
+    char text[BLOB_WHY_BYTES] = "";
+    enum err e = blobs_open(c->config->blobs, &c->blobs, text);
+    if (e) snprintf(why, CONTROL_WHY_BYTES, "blobs %.100s: %.380s", c->config->blobs, text);
+    if (!e) e = bundle_cache_new(BUNDLE_CACHE_BYTES, &c->bundles);
+    if (e || !c->config->n_signing_keys) return e;
+    e = signer_open(c->config->signing_keys, c->config->n_signing_keys, &c->signer, text);
+    if (e) snprintf(why, CONTROL_WHY_BYTES, "signing keys: %.480s", text);
+    return e;
+}
+
 static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BYTES]) {
     char text[DB_WHY_BYTES] = "";
     enum err e = open_store(c, why);
+    if (!e) e = open_blobs(c, why);
     if (!e) e = api_new(c, &c->api, port, why);
     if (!e && (e = rollouts_new(c, &c->rollouts, text))) snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
     if (!e && (e = db_listen(c->db, hear, c))) snprintf(why, CONTROL_WHY_BYTES, "the store does not announce changes");
@@ -160,6 +173,9 @@ static void close_parts(struct control *c) {
     if (c->db) db_listen_stop(c->db);
     api_free(c->api);
     rollouts_free(c->rollouts);
+    bundle_cache_free(c->bundles);
+    if (c->signer) signer_close(c->signer);
+    if (c->blobs) blobs_close(c->blobs);
     if (c->db) db_close(c->db);
 }
 

@@ -115,7 +115,7 @@ class Control:
         self.folder = os.path.join(TMP, self.name)
         os.makedirs(self.folder, exist_ok=True)
         self.store = store or f"sqlite:{self.folder}/store.db"
-        self.blobs = blobs or f"file:{self.folder}/blobs"
+        self.blobs = blobs or f"dir:{self.folder}/blobs"
         self.out, self.log = self.folder + "/out", self.folder + "/log"
         self.flags, self.token, self.env, self.port = list(flags), token, env or {}, 0
 

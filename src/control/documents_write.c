@@ -2,6 +2,7 @@
  * (the feed), audit. in: a plan. out: rows; a build. owns: nothing. */
 #include "control/audit.h"
 #include "control/documents.h"
+#include "control/feed.h"
 #include "control/queue.h"
 #include "control/release.h"
 #include <stdlib.h>
@@ -141,7 +142,14 @@ static enum err add_jobs(struct documents *d, const struct document *doc) {
     return e;
 }
 
-/* A tenant that is suspended or deleted has no version any more. */
+static bool moved(const struct document *doc) {
+    const struct json *labels = json_get_c(doc->spec, "labels"), *was = doc->was_labels;
+    bool none = !labels || !labels->n, was_none = !was || !was->n;
+    return none || was_none ? none != was_none : !json_equal(labels, was);
+}
+
+/* A tenant that is suspended or deleted has no version any more; one with other labels may be for
+ * other edges. */
 static enum err take_back(struct documents *d, const struct document *doc) {
     bool gone = doc->action == DOCUMENT_DELETE;
     bool suspended = doc->spec && str_is(spec_text(doc->spec, "status"), "suspended");
@@ -151,8 +159,9 @@ static enum err take_back(struct documents *d, const struct document *doc) {
                               .rollout = STR(""),
                               .who = d->call->who.name};
     int64_t serial;
-    if (doc->kind != SPEC_TENANT || doc->action == DOCUMENT_UNCHANGED || (!gone && !suspended))
-        return OK;
+    if (doc->kind != SPEC_TENANT || doc->action == DOCUMENT_UNCHANGED) return OK;
+    if (!gone && !suspended)
+        return moved(doc) ? feed_touch(db_of_call(d), d->call->arena, doc->id) : OK;
     return release_set(db_of_call(d), d->call->arena, &ask, 0, &serial);
 }
 

@@ -252,7 +252,7 @@ static bool make_folder(const struct told *t, const struct control_config *c) {
 /* ---- another one-time token ---- */
 
 static int print_token(struct arena *a, const struct control_config *config) {
-    char why[DB_WHY_BYTES] = "", token[AUTH_DRAWN_BYTES] = "";
+    char why[DB_WHY_BYTES] = "", url[DB_WHY_BYTES], token[AUTH_DRAWN_BYTES] = "";
     struct db *d = NULL;
     struct db_conn *c = NULL;
     bool pending;
@@ -262,7 +262,8 @@ static int print_token(struct arena *a, const struct control_config *config) {
     if (!e && (e = auth_make_once(c, a, false, token, &pending))) snprintf(why, sizeof why, "%s", db_why(c));
     db_put(c);
     if (d) db_close(d);
-    if (e) return fail("store %s: %s", config->store, *why ? why : err_meaning(e));
+    db_url_public(config->store, url, sizeof url);
+    if (e) return fail("store %s: %s", url, *why ? why : err_meaning(e));
     printf("%s\n", token);
     return EXIT_OK;
 }

@@ -143,7 +143,9 @@ static enum err open_store(struct control *c, char why[CONTROL_WHY_BYTES]) {
     char text[DB_WHY_BYTES] = "";
     enum err e = db_open(c->config->store, &c->db, text);
     if (!e) e = schema_migrate(c->db, text);
-    if (e) snprintf(why, CONTROL_WHY_BYTES, "store %.100s: %.380s", c->config->store, text);
+    char url[DB_WHY_BYTES];
+    db_url_public(c->config->store, url, sizeof url);
+    if (e) snprintf(why, CONTROL_WHY_BYTES, "store %.100s: %.380s", url, text);
     return e;
 }
 

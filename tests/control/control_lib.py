@@ -109,7 +109,7 @@ class Control:
     """One `regent control`; `token` is that of an admin once it has started. Several may share a store and blobs."""
     count = 0
 
-    def __init__(self, *flags, store=None, blobs=None, name=None, token=None, env=None):
+    def __init__(self, *flags, store=None, blobs=None, name=None, token=None, env=None, popen=None):
         Control.count += 1
         self.name = name or f"control{Control.count}"
         self.folder = os.path.join(TMP, self.name)
@@ -117,7 +117,7 @@ class Control:
         self.store = store or f"sqlite:{self.folder}/store.db"
         self.blobs = blobs or f"dir:{self.folder}/blobs"
         self.out, self.log = self.folder + "/out", self.folder + "/log"
-        self.flags, self.token, self.env, self.port = list(flags), token, env or {}, 0
+        self.flags, self.token, self.env, self.port, self.popen = list(flags), token, env or {}, 0, popen or {}
 
     def start(self, seconds=30):
         """Starts it (again: at the same port) and waits until it listens; makes an admin token from the printed one."""
@@ -125,7 +125,7 @@ class Control:
                    "--log-format", "json", *self.flags]
         open(self.out, "w").close()
         self.process = subprocess.Popen(command, stdout=open(self.out, "ab"), stderr=open(self.log, "ab"),
-                                        stdin=subprocess.DEVNULL, env={**os.environ, **self.env})
+                                        stdin=subprocess.DEVNULL, env={**os.environ, **self.env}, **self.popen)
         atexit.register(stop, self.process)
         if not wait_for(lambda: self._address() or self.process.poll() is not None, seconds) or not self._address():
             raise RuntimeError(f"{' '.join(command)} does not start: {open(self.out).read()}{open(self.log).read()[-3000:]}")

@@ -219,7 +219,7 @@ static enum err put_parameters(struct arena *a, const struct json *template,
     struct diag_list diags;
     struct json *values = NULL;
     diag_list_init(&diags, a);
-    enum err e = spec_parameters(a, template ? template : json_object(a), spec, &values, &diags);
+    enum err e = spec_parameters(a, template, spec, &values, &diags);
     if (e == ERR_DIAG) {
         j->outcome = JOB_FAILED;
         j->errors = build_json_text(a, api_diags(a, &diags));

@@ -139,7 +139,7 @@ void api_change(struct api_call *c, api_change_body *body);
 
 /* ---- long polls (api_serve.c) ---- */
 /* In a handler, instead of answering: hold the request for `ms` at most and run the handler again
- * when `topic` is heard (a tenant's id, or "" for any change of the feed), or with c->last. false:
+ * when `topic` is heard (a tenant's id or a build's, or "" for any change of the feed), or with c->last. false:
  * too many wait; answered (429, 503). */
 bool api_wait(struct api_call *c, struct str topic, uint32_t ms);
 

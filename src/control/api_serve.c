@@ -78,7 +78,7 @@ struct api {
     uint32_t n_waiting;
     char heard[HEARD_MOST][CONTROL_ID_BYTES];
     uint32_t n_heard;
-    bool heard_all;
+    bool heard_all, heard_feed; /* everything; something of the feed */
     int64_t heard_ms; /* when the first of them was; 0: nothing is */
     uint64_t hears;
     bool stopping; /* nothing waits any more */
@@ -265,9 +265,11 @@ static void park(struct api *a, struct call *call, const struct api_call *c) {
 void api_hear(struct api *a, const char *topic, struct str payload) {
     bool all = strcmp(topic, "*") == 0;
     if (all || strcmp(topic, "tokens") == 0) auth_forget(a->auth);
-    if (!all && strcmp(topic, "feed") != 0) return;
+    bool feed = strcmp(topic, "feed") == 0;
+    if (!all && !feed && strcmp(topic, "build") != 0) return;
     pthread_mutex_lock(&a->lock);
     a->hears++;
+    a->heard_feed = a->heard_feed || all || feed;
     if (all || str_is(payload, "*") || payload.len >= CONTROL_ID_BYTES || a->n_heard == HEARD_MOST)
         a->heard_all = true;
     else
@@ -286,12 +288,12 @@ static void wake_list(struct api *a, struct call *list, const char *topic) {
 
 static void wake_heard(struct api *a) {
     wake_list(a, a->again, NULL);
-    if (a->heard_all || a->n_heard) wake_list(a, a->any, NULL);
+    if (a->heard_feed) wake_list(a, a->any, NULL);
     for (uint32_t i = 0; a->heard_all && i < TOPIC_LISTS; i++) wake_list(a, a->topics[i], NULL);
     for (uint32_t i = 0; !a->heard_all && i < a->n_heard; i++)
         wake_list(a, a->topics[list_of(str_of(a->heard[i]))], a->heard[i]);
     a->n_heard = 0;
-    a->heard_all = false;
+    a->heard_all = a->heard_feed = false;
     a->heard_ms = 0;
 }
 

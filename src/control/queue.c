@@ -8,31 +8,33 @@
 /* The tenants that a change concerns; $3 is its object. A job under way may be reading what is
  * changed now, or importing it for the first time, so a library's change takes every tenant that
  * has one. */
-#define ACTIVE "deleted = 0 AND status = 'active'"
-#define OF_TENANT ACTIVE " AND id = $3"
-#define OF_TEMPLATE ACTIVE " AND template = $3 AND template_version = 0"
-#define OF_LIBRARY                                                                                 \
-    ACTIVE " AND (id IN (SELECT tenant FROM tenant_libraries WHERE library = $3)"                  \
-           " OR build_state = 'failed'"                                                            \
-           " OR id IN (SELECT tenant FROM jobs WHERE state IN ('queued', 'running')))"
-#define OF_ALL ACTIVE
+#define ACTIVE "t.deleted = 0 AND t.status = 'active'"
+static const char *const of_scope[] = {
+    [BUILD_TENANT] = " AND t.id = $3",
+    [BUILD_TEMPLATE] = " AND t.template = $3 AND t.template_version = 0",
+    [BUILD_LIBRARY] = " AND (t.id IN (SELECT tenant FROM tenant_libraries WHERE library = $3)"
+                      " OR t.build_state = 'failed'"
+                      " OR t.id IN (SELECT tenant FROM jobs WHERE state IN ('queued', 'running')))",
+    [BUILD_ALL] = "",
+};
 
-#define INSERT_JOBS(tenants)                                                                       \
+#define INSERT_JOBS                                                                                \
     "INSERT INTO jobs (build, tenant, state, owner, lease_ms, attempts, version, errors, "         \
     "warnings, compiled, took_us,"                                                                 \
-    " created_ms) SELECT $1, id, 'queued', '', 0, 0, '', '[]', '[]', 0, 0, $2 FROM tenants "       \
-    "WHERE " tenants " ON CONFLICT (build, tenant) DO NOTHING"
-#define REOPEN_JOBS(tenants)                                                                       \
+    " created_ms) SELECT $1, t.id, 'queued', '', 0, 0, '', '[]', '[]', 0, 0, $2 FROM tenants t "   \
+    "WHERE " ACTIVE
+#define REOPEN_JOBS                                                                                \
     "UPDATE jobs SET state = 'queued', owner = '', lease_ms = 0, attempts = 0, created_ms = $2"    \
     " WHERE build = $1 AND state NOT IN ('queued', 'running')"                                     \
-    " AND tenant IN (SELECT id FROM tenants WHERE " tenants ")"
-#define BY_SCOPE(statement)                                                                        \
-    {                                                                                              \
-        [BUILD_TENANT] = statement(OF_TENANT), [BUILD_TEMPLATE] = statement(OF_TEMPLATE),          \
-        [BUILD_LIBRARY] = statement(OF_LIBRARY), [BUILD_ALL] = statement(OF_ALL)                   \
-    }
-static const char *const insert_jobs[] = BY_SCOPE(INSERT_JOBS);
-static const char *const reopen_jobs[] = BY_SCOPE(REOPEN_JOBS);
+    " AND tenant IN (SELECT t.id FROM tenants t WHERE " ACTIVE
+
+/* The tenants of an ask: conditions on `tenants t`, and parameters of which the first two are the
+ * build and the time. */
+struct chosen {
+    const char *sql;
+    const struct db_value *params;
+    uint32_t n;
+};
 
 static enum err add_build(struct db_conn *c, struct arena *a, const struct build_ask *ask,
                           int64_t now, bool *fresh) {
@@ -50,12 +52,11 @@ static enum err add_build(struct db_conn *c, struct arena *a, const struct build
     return e;
 }
 
-static enum err change_jobs(struct db_conn *c, struct arena *a, const struct build_ask *ask,
-                            const char *const *statements, int64_t now, int64_t *n) {
+static enum err change_jobs(struct db_conn *c, struct arena *a, const struct chosen *chosen,
+                            const char *before, const char *after, int64_t *n) {
     struct db_rows rows;
-    const struct db_value params[] = {db_text(ask->build), db_int(now), db_text(ask->object)};
-    enum err e =
-        db_query(c, a, &rows, statements[ask->scope], params, ask->scope == BUILD_ALL ? 2 : 3);
+    const char *sql = arena_printf(a, NULL, "%s%s%s", before, chosen->sql, after);
+    enum err e = sql ? db_query(c, a, &rows, sql, chosen->params, chosen->n) : ERR_MEMORY;
     if (e == OK) *n = rows.changed;
     return e;
 }
@@ -63,8 +64,10 @@ static enum err change_jobs(struct db_conn *c, struct arena *a, const struct bui
 static enum err want(struct db_conn *c, struct arena *a, const struct build_ask *ask,
                      int64_t change) {
     if (ask->scope == BUILD_TENANT)
-        return DB_QUERY(c, a, NULL, "UPDATE tenants SET wanted = $1 WHERE id = $2 AND " ACTIVE,
-                        db_int(change), db_text(ask->object));
+        return DB_QUERY(
+            c, a, NULL,
+            "UPDATE tenants SET wanted = $1 WHERE id = $2 AND deleted = 0 AND status = 'active'",
+            db_int(change), db_text(ask->object));
     return DB_QUERY(
         c, a, NULL,
         "UPDATE tenants SET wanted = $1 WHERE id IN"
@@ -104,19 +107,40 @@ static enum err count_jobs(struct db_conn *c, struct arena *a, const struct buil
     return e ? e : db_notify(c, "build", ask->build);
 }
 
-enum err queue_add(struct db_conn *c, struct arena *a, const struct build_ask *ask, int64_t change,
-                   int64_t *jobs) {
-    int64_t now = control_now_ms(), added = 0, again = 0;
+static enum err add(struct db_conn *c, struct arena *a, const struct build_ask *ask,
+                    const struct chosen *chosen, int64_t change, int64_t now, int64_t *jobs) {
+    int64_t added = 0, again = 0;
     bool fresh = false;
     enum err e = add_build(c, a, ask, now, &fresh);
-    if (e == OK) e = change_jobs(c, a, ask, insert_jobs, now, &added);
-    if (e == OK && !fresh) e = change_jobs(c, a, ask, reopen_jobs, now, &again);
+    if (e == OK)
+        e = change_jobs(c, a, chosen, INSERT_JOBS, " ON CONFLICT (build, tenant) DO NOTHING",
+                        &added);
+    if (e == OK && !fresh) e = change_jobs(c, a, chosen, REOPEN_JOBS, ")", &again);
     /* a job of this build that runs has read what was there before: the pool sees that more is
      * wanted, and does it again */
     if (e == OK) e = want(c, a, ask, change);
     if (e == OK) e = count_jobs(c, a, ask, now, added, again);
     if (e == OK) *jobs = added + again;
     return e;
+}
+
+enum err queue_add(struct db_conn *c, struct arena *a, const struct build_ask *ask, int64_t change,
+                   int64_t *jobs) {
+    int64_t now = control_now_ms();
+    const struct db_value params[] = {db_text(ask->build), db_int(now), db_text(ask->object)};
+    const struct chosen chosen = {of_scope[ask->scope], params, ask->scope == BUILD_ALL ? 2 : 3};
+    return add(c, a, ask, &chosen, change, now, jobs);
+}
+
+enum err queue_add_where(struct db_conn *c, struct arena *a, const struct build_ask *ask,
+                         int64_t change, const char *where, struct db_value *params,
+                         uint32_t n_params, int64_t *jobs) {
+    struct build_ask any = *ask;
+    int64_t now = control_now_ms();
+    any.scope = BUILD_ALL;
+    params[0] = db_text(ask->build);
+    params[1] = db_int(now);
+    return add(c, a, &any, &(struct chosen){where, params, n_params}, change, now, jobs);
 }
 
 enum err queue_build_json(struct db_conn *c, struct arena *a, struct str build, struct json **out) {
@@ -145,8 +169,8 @@ struct json *queue_build_row(struct arena *a, const struct db_value *v) {
         if (i) remaining -= v[6 + i].i;
     }
     json_set(a, o, STR("remaining"), json_int(a, remaining));
-    json_set(a, o, STR("created"), api_time(a, v[11].i));
-    json_set(a, o, STR("finished"), api_time(a, v[12].i));
+    json_set(a, o, STR("created_at"), api_time(a, v[11].i));
+    json_set(a, o, STR("finished_at"), api_time(a, v[12].i));
     json_set(a, o, STR("created_by"), json_string(a, v[13].s));
     return o;
 }

@@ -28,6 +28,11 @@ struct build_ask {
  * none. */
 MUST_USE enum err queue_add(struct db_conn *c, struct arena *a, const struct build_ask *ask,
                             int64_t change, int64_t *jobs);
+/* The same for the tenants `t` for which conditions hold: " AND t.template = $3 …". params[0] and
+ * params[1] are the queue's to set; ask->scope is not looked at. */
+MUST_USE enum err queue_add_where(struct db_conn *c, struct arena *a, const struct build_ask *ask,
+                                  int64_t change, const char *where, struct db_value *params,
+                                  uint32_t n_params, int64_t *jobs);
 /* {"id","cause","object","status","total",…}: a row of builds as the API shows it. ERR_NOT_FOUND.
  */
 MUST_USE enum err queue_build_json(struct db_conn *c, struct arena *a, struct str build,

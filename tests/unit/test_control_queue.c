@@ -205,7 +205,7 @@ static void as_json(void **state) {
     assert_true(str_is(json_get_c(o, "object")->text, "shop") &&
                 str_is(json_get_c(o, "created_by")->text, "ann"));
     assert_true(json_int64(json_get_c(o, "remaining"), &n) && n == 1);
-    assert_int_equal(json_get_c(o, "finished")->kind, JSON_NULL);
+    assert_int_equal(json_get_c(o, "finished_at")->kind, JSON_NULL);
     assert_int_equal(queue_build_json(conn, &A, STR("C"), &o), ERR_NOT_FOUND);
 }
 

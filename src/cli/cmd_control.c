@@ -1,6 +1,6 @@
-/* regent control: runs a control plane as flags, the environment and a file say; or prints another one-time token.
- * in: flags, REGENT_CONTROL_*, YAML. out: a running control plane, or what is wrong with what it was told. owns:
- * nothing. */
+/* regent control: runs a control plane as flags, the environment and a file say; or prints another
+ * one-time token. in: flags, REGENT_CONTROL_*, YAML. out: a running control plane, or what is wrong
+ * with what it was told. owns: nothing. */
 #include "base/yaml.h"
 #include "cli/cli.h"
 #include "control/api_private.h"
@@ -17,8 +17,8 @@ enum { CONFIG_BYTES = 1 << 20, MAX_SHOWN = 100, DEFAULT_KEY_BYTES = 4096 };
 
 /* What can be told: by a flag, by the variable REGENT_CONTROL_NAME, by a member of the file. */
 struct told {
-    struct str store, blobs, addr, tls_cert, tls_key, client_ca, public_url, cdn_url, reload_token, log_level,
-        log_format;
+    struct str store, blobs, addr, tls_cert, tls_key, client_ca, public_url, cdn_url, reload_token,
+        log_level, log_format;
     struct str_list keys, purges, reloads;
     int64_t threads, lease_ms, max_waiting, max_waiting_token;
     bool manually, manually_given;
@@ -126,7 +126,8 @@ static const char *kind_phrase(enum kind k) {
     return "";
 }
 
-static bool take_value(struct arena *a, struct told *t, const struct member *m, const struct json *v) {
+static bool take_value(struct arena *a, struct told *t, const struct member *m,
+                       const struct json *v) {
     if (v->kind == JSON_ARRAY && m->kind == LIST) {
         for (uint32_t i = 0; i < v->n; i++) {
             if (v->items[i]->kind != JSON_STRING) return false;
@@ -134,7 +135,8 @@ static bool take_value(struct arena *a, struct told *t, const struct member *m, 
         }
         return true;
     }
-    if (m->kind == SWITCH && v->kind == JSON_BOOL) return take_text(a, t, m, v->boolean ? STR("true") : STR("false"));
+    if (m->kind == SWITCH && v->kind == JSON_BOOL)
+        return take_text(a, t, m, v->boolean ? STR("true") : STR("false"));
     if (m->kind == NUMBER && v->kind == JSON_NUMBER) return take_text(a, t, m, v->text);
     if (v->kind != JSON_STRING || (m->kind != TEXT && m->kind != LIST)) return false;
     if (m->kind == TEXT) return take_text(a, t, m, v->text);
@@ -142,16 +144,19 @@ static bool take_value(struct arena *a, struct told *t, const struct member *m, 
     return true;
 }
 
-static void read_members(struct arena *a, struct told *t, const struct json *file, struct diag_list *diags) {
+static void read_members(struct arena *a, struct told *t, const struct json *file,
+                         struct diag_list *diags) {
     for (uint32_t i = 0; i < file->n; i++) {
         const struct member *m = NULL;
         for (int k = 0; k < MEMBERS; k++)
             if (str_is(file->keys[i], members[k].name)) m = &members[k];
         if (!m)
             diag_add(diags, DIAG_CONFIG, yaml_key_place(file->items[i]),
-                     "there is no %.*s: members have the names of the flags", STR_FMT(str_head(file->keys[i], 100)));
+                     "there is no %.*s: members have the names of the flags",
+                     STR_FMT(str_head(file->keys[i], 100)));
         else if (!is_told(t, m) && !take_value(a, t, m, file->items[i]))
-            diag_add(diags, DIAG_CONFIG, yaml_place(file->items[i]), "%s is %s", m->name, kind_phrase(m->kind));
+            diag_add(diags, DIAG_CONFIG, yaml_place(file->items[i]), "%s is %s", m->name,
+                     kind_phrase(m->kind));
     }
 }
 
@@ -161,7 +166,8 @@ static bool read_file(struct arena *a, struct told *t) {
     struct diag_list diags;
     struct json *file = NULL;
     struct json_error error = {.message = "it cannot be read"};
-    const struct yaml_options options = {.source = &t->config, .duplicates = &diags, .one_document = true};
+    const struct yaml_options options = {
+        .source = &t->config, .duplicates = &diags, .one_document = true};
     diag_list_init(&diags, a);
     diags.max_errors = MAX_SHOWN;
     buf_init(&text, CONFIG_BYTES);
@@ -172,7 +178,8 @@ static bool read_file(struct arena *a, struct told *t) {
     e = yaml_read(a, (struct str){copy, text.len}, &options, &file, &error);
     buf_deinit(&text);
     if (e)
-        diag_add(&diags, DIAG_CONFIG, (struct loc){.file = t->config, .row = error.row, .col = error.col}, "%s",
+        diag_add(&diags, DIAG_CONFIG,
+                 (struct loc){.file = t->config, .row = error.row, .col = error.col}, "%s",
                  error.message);
     else if (file->kind == JSON_OBJECT)
         read_members(a, t, file, &diags);
@@ -196,13 +203,16 @@ static const char **texts_of(struct arena *a, const struct str_list *list, uint3
     return out;
 }
 
-static uint32_t number_of(int64_t n) { return n == NOT_GIVEN || n < 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n; }
+static uint32_t number_of(int64_t n) {
+    return n == NOT_GIVEN || n < 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
 
 static bool read_log(const struct told *t, struct log *log) {
     static const struct {
         const char *word;
         enum log_level level;
-    } levels[] = {{"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
+    } levels[] = {
+        {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
     bool known = !t->log_level.len;
     *log = (struct log){.fd = 2, .level = LOG_INFO, .json = !isatty(2)};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
@@ -215,7 +225,8 @@ static bool read_log(const struct told *t, struct log *log) {
     return true;
 }
 
-static bool make_config(struct arena *a, const struct told *t, struct log *log, struct control_config *out) {
+static bool make_config(struct arena *a, const struct told *t, struct log *log,
+                        struct control_config *out) {
     if (!read_log(t, log)) return false;
     *out = (struct control_config){
         .store = text_of(a, t->store, "sqlite:" DEFAULT_FOLDER "/control.db"),
@@ -237,16 +248,26 @@ static bool make_config(struct arena *a, const struct told *t, struct log *log, 
     out->signing_keys = texts_of(a, &t->keys, &out->n_signing_keys);
     out->purges = texts_of(a, &t->purges, &out->n_purges);
     out->reloads = texts_of(a, &t->reloads, &out->n_reloads);
-    if (!out->tls_certificate != !out->tls_key) return fail("--tls-cert and --tls-key go together"), false;
-    if (out->client_ca && !out->tls_certificate) return fail("--client-ca needs --tls-cert and --tls-key"), false;
+    if (!out->tls_certificate != !out->tls_key)
+        return fail("--tls-cert and --tls-key go together"), false;
+    if (out->client_ca && !out->tls_certificate)
+        return fail("--client-ca needs --tls-cert and --tls-key"), false;
     return true;
 }
 
-/* The default folder is made; one that was named has to be there. */
-static bool make_folder(const struct told *t, const struct control_config *c) {
+/* The default folder is made, and the key in it; one that was named has to be there. */
+static bool make_folder(struct arena *a, const struct told *t, struct control_config *c) {
+    char why[SIGN_WHY_BYTES] = "";
     bool wanted = !t->store.len || !t->blobs.len || !c->n_signing_keys;
-    if (!wanted || mkdir(DEFAULT_FOLDER, 0700) == 0 || errno == EEXIST) return true;
-    return fail("the folder " DEFAULT_FOLDER " cannot be made: %s", strerror(errno)), false;
+    if (wanted && mkdir(DEFAULT_FOLDER, 0700) && errno != EEXIST)
+        return fail("the folder " DEFAULT_FOLDER " cannot be made: %s", strerror(errno)), false;
+    if (c->n_signing_keys || t->new_token) return true;
+    c->signing_keys = ARENA_ARRAY(a, const char *, 1);
+    if (!c->signing_keys) return fail("no memory"), false;
+    c->signing_keys[0] = DEFAULT_FOLDER "/signing.pem";
+    c->n_signing_keys = 1;
+    if (signer_make_key(c->signing_keys[0], why)) return fail("%s", why), false;
+    return true;
 }
 
 /* ---- another one-time token ---- */
@@ -259,7 +280,8 @@ static int print_token(struct arena *a, const struct control_config *config) {
     enum err e = db_open(config->store, &d, why);
     if (!e) e = schema_migrate(d, why);
     if (!e) e = db_take(d, &c, why);
-    if (!e && (e = auth_make_once(c, a, false, token, &pending))) snprintf(why, sizeof why, "%s", db_why(c));
+    if (!e && (e = auth_make_once(c, a, false, token, &pending)))
+        snprintf(why, sizeof why, "%s", db_why(c));
     db_put(c);
     if (d) db_close(d);
     db_url_public(config->store, url, sizeof url);
@@ -281,16 +303,20 @@ static bool read_flags(struct arena *a, struct told *t, int argc, char **argv, i
     const struct option_spec specs[] = {
         {"config", 'c', OPTION_TEXT, &t->config, "FILE",
          "YAML with the names of these flags; the environment wins over it, flags over both"},
-        {"check", 0, OPTION_BOOL, &t->check, NULL, "only say what is wrong with flags, environment and file"},
+        {"check", 0, OPTION_BOOL, &t->check, NULL,
+         "only say what is wrong with flags, environment and file"},
         {"store", 0, OPTION_TEXT, &t->store, "URL",
          "sqlite:FILE or postgres://… (default sqlite:regent-data/control.db)"},
-        {"blobs", 0, OPTION_TEXT, &t->blobs, "URL", "dir:DIR or s3://BUCKET/PREFIX?… (default dir:regent-data/blobs)"},
+        {"blobs", 0, OPTION_TEXT, &t->blobs, "URL",
+         "dir:DIR or s3://BUCKET/PREFIX?… (default dir:regent-data/blobs)"},
         {"addr", 0, OPTION_TEXT, &t->addr, "ADDR", "where it listens (default 127.0.0.1:8282)"},
         {"tls-cert", 0, OPTION_TEXT, &t->tls_cert, "FILE", "certificate chain, PEM"},
         {"tls-key", 0, OPTION_TEXT, &t->tls_key, "FILE", "its private key, PEM"},
-        {"client-ca", 0, OPTION_TEXT, &t->client_ca, "FILE", "who has a certificate by it is an edge"},
+        {"client-ca", 0, OPTION_TEXT, &t->client_ca, "FILE",
+         "who has a certificate by it is an edge"},
         {"public-url", 0, OPTION_TEXT, &t->public_url, "URL", "of this control plane, for people"},
-        {"cdn-url", 0, OPTION_TEXT, &t->cdn_url, "URL", "where edges fetch bundles (default: here)"},
+        {"cdn-url", 0, OPTION_TEXT, &t->cdn_url, "URL",
+         "where edges fetch bundles (default: here)"},
         {"signing-key", 0, OPTION_LIST, &t->keys, "FILE",
          "private key, PEM; the first signs, all are published; may be repeated"},
         {"purge", 0, OPTION_LIST, &t->purges, "CDN",
@@ -298,43 +324,55 @@ static bool read_flags(struct arena *a, struct told *t, int argc, char **argv, i
         {"reload", 0, OPTION_LIST, &t->reloads, "URL",
          "admin door of an edge that is told of releases; may be repeated"},
         {"reload-token-file", 0, OPTION_TEXT, &t->reload_token, "FILE", "token for these doors"},
-        {"build-threads", 0, OPTION_NUMBER, &t->threads, "N", "builds at once (default: the cores)"},
-        {"release-manually", 0, OPTION_BOOL, &t->manually, NULL, "builds make versions, somebody releases them"},
+        {"build-threads", 0, OPTION_NUMBER, &t->threads, "N",
+         "builds at once (default: the cores)"},
+        {"release-manually", 0, OPTION_BOOL, &t->manually, NULL,
+         "builds make versions, somebody releases them"},
         {"lease-ms", 0, OPTION_NUMBER, &t->lease_ms, "MS",
          "how long a process that died holds its work (default 30000)"},
-        {"max-waiting", 0, OPTION_NUMBER, &t->max_waiting, "N", "long polls held at once (default 20000)"},
+        {"max-waiting", 0, OPTION_NUMBER, &t->max_waiting, "N",
+         "long polls held at once (default 20000)"},
         {"max-waiting-token", 0, OPTION_NUMBER, &t->max_waiting_token, "N",
          "of one token or certificate (default 5000)"},
-        {"new-admin-token", 0, OPTION_BOOL, &t->new_token, NULL, "print another one-time admin token, and end"},
+        {"new-admin-token", 0, OPTION_BOOL, &t->new_token, NULL,
+         "print another one-time admin token, and end"},
         {"routes", 0, OPTION_BOOL, &t->routes, NULL, "print the routes of the API, and end"},
-        {"log-level", 0, OPTION_TEXT, &t->log_level, "LEVEL", "debug, info (default), warn or error"},
-        {"log-format", 0, OPTION_TEXT, &t->log_format, "FORMAT", "json, or text (default at a terminal)"},
+        {"log-level", 0, OPTION_TEXT, &t->log_level, "LEVEL",
+         "debug, info (default), warn or error"},
+        {"log-format", 0, OPTION_TEXT, &t->log_format, "FORMAT",
+         "json, or text (default at a terminal)"},
         {0},
     };
-    if (!command_options(a, "control [--config FILE] [flags]", specs, argc, argv, &others, code)) return false;
+    if (!command_options(a, "control [--config FILE] [flags]", specs, argc, argv, &others, code))
+        return false;
     *code = EXIT_FAILED;
     if (others.n) return fail("unexpected argument: %.*s", STR_FMT(others.items[0])), false;
-    for (int i = 0; i < argc; i++) t->manually_given |= strncmp(argv[i], "--release-manually", 18) == 0;
+    for (int i = 0; i < argc; i++)
+        t->manually_given |= strncmp(argv[i], "--release-manually", 18) == 0;
     const int64_t numbers[] = {t->threads, t->lease_ms, t->max_waiting, t->max_waiting_token};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i] != NOT_GIVEN && numbers[i] < 0)
-            return fail("--build-threads, --lease-ms, --max-waiting and --max-waiting-token take numbers from 0 on"),
+            return fail("--build-threads, --lease-ms, --max-waiting and --max-waiting-token take "
+                        "numbers from 0 on"),
                    false;
     return true;
 }
 
 int cmd_control(struct arena *a, int argc, char **argv) {
-    struct told t = {
-        .threads = NOT_GIVEN, .lease_ms = NOT_GIVEN, .max_waiting = NOT_GIVEN, .max_waiting_token = NOT_GIVEN};
+    struct told t = {.threads = NOT_GIVEN,
+                     .lease_ms = NOT_GIVEN,
+                     .max_waiting = NOT_GIVEN,
+                     .max_waiting_token = NOT_GIVEN};
     struct control_config config;
     struct log log;
     char why[CONTROL_WHY_BYTES] = "";
     int code;
     if (!read_flags(a, &t, argc, argv, &code)) return code;
     if (t.routes) return print_routes();
-    if (!read_environment(a, &t) || !read_file(a, &t) || !make_config(a, &t, &log, &config)) return EXIT_FAILED;
+    if (!read_environment(a, &t) || !read_file(a, &t) || !make_config(a, &t, &log, &config))
+        return EXIT_FAILED;
     if (t.check) return EXIT_OK;
-    if (!make_folder(&t, &config)) return EXIT_FAILED;
+    if (!make_folder(a, &t, &config)) return EXIT_FAILED;
     if (t.new_token) return print_token(a, &config);
     log_never_wait(log.fd);
     enum err e = control_run(&config, why);

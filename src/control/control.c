@@ -1,5 +1,5 @@
-/* The control plane's life: its parts put together, signals, the end; ids, and the counters that order changes.
- * in: what it was told, signals. out: an exit or a sentence. owns: all parts. */
+/* The control plane's life: its parts put together, signals, the end; ids, and the counters that
+ * order changes. in: what it was told, signals. out: an exit or a sentence. owns: all parts. */
 #include "control/control.h"
 #include "base/clock.h"
 #include "control/api_private.h"
@@ -24,7 +24,8 @@ void control_new_id(char out[32]) {
     static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     uint8_t random[16] = {0};
     uint64_t ms = (uint64_t)control_now_ms();
-    /* Without random numbers (before Linux 3.17) two of one nanosecond would be equal: the store refuses the second. */
+    /* Without random numbers (before Linux 3.17) two of one nanosecond would be equal: the store
+     * refuses the second. */
     if (getrandom(random, sizeof random, 0) != sizeof random) {
         uint64_t ns = clock_ns();
         memcpy(random, &ns, sizeof ns);
@@ -40,15 +41,18 @@ const char *control_id_wrong(struct str id) {
     if (*id.ptr == '.') return "it begins with a dot";
     for (size_t i = 0; i < id.len; i++) {
         char c = id.ptr[i], lower = char_lower(c);
-        if (!((lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || (c && strchr("._~@:+-", c))))
+        if (!((lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') ||
+              (c && strchr("._~@:+-", c))))
             return "it has other characters than letters, digits and . _ ~ @ : + -";
     }
     return NULL;
 }
 
-enum err control_count(struct db_conn *c, struct arena *a, const char *counter, int64_t n, int64_t *out) {
+enum err control_count(struct db_conn *c, struct arena *a, const char *counter, int64_t n,
+                       int64_t *out) {
     struct db_rows rows;
-    enum err e = DB_QUERY(c, a, &rows, "UPDATE counters SET value = value + $2 WHERE name = $1 RETURNING value",
+    enum err e = DB_QUERY(c, a, &rows,
+                          "UPDATE counters SET value = value + $2 WHERE name = $1 RETURNING value",
                           db_cstr(counter), db_int(n));
     if (e) return e;
     if (rows.n != 1) return ERR_INTERNAL;
@@ -61,7 +65,9 @@ enum err control_count(struct db_conn *c, struct arena *a, const char *counter, 
 static void hear(void *ctx, const char *topic, struct str payload) {
     struct control *c = ctx;
     api_hear(c->api, topic, payload);
-    if (strcmp(topic, "rollouts") == 0 || strcmp(topic, "*") == 0) rollouts_wake(c->rollouts);
+    bool all = strcmp(topic, "*") == 0;
+    if (all || strcmp(topic, "rollouts") == 0) rollouts_wake(c->rollouts);
+    if (all || strcmp(topic, "jobs") == 0) build_pool_wake(c->builds);
 }
 
 /* ---- signals ---- */
@@ -113,8 +119,8 @@ static void say_address(const struct control_config *config, int port) {
     else if (str_starts(str_of(at), STR("unix:")))
         printf("Listening on %s\n", at);
     else
-        printf("Console: %s://%.*s:%d/\n", config->tls_certificate ? "https" : "http", (int)(colon ? colon - at : 0),
-               at, port);
+        printf("Console: %s://%.*s:%d/\n", config->tls_certificate ? "https" : "http",
+               (int)(colon ? colon - at : 0), at, port);
 }
 
 static enum err say_token(struct control *c, char why[CONTROL_WHY_BYTES]) {
@@ -154,7 +160,7 @@ static enum err open_blobs(struct control *c, char why[CONTROL_WHY_BYTES]) {
     enum err e = blobs_open(c->config->blobs, &c->blobs, text);
     if (e) snprintf(why, CONTROL_WHY_BYTES, "blobs %.100s: %.380s", c->config->blobs, text);
     if (!e) e = bundle_cache_new(BUNDLE_CACHE_BYTES, &c->bundles);
-    if (e || !c->config->n_signing_keys) return e;
+    if (e) return e;
     e = signer_open(c->config->signing_keys, c->config->n_signing_keys, &c->signer, text);
     if (e) snprintf(why, CONTROL_WHY_BYTES, "signing keys: %.480s", text);
     return e;
@@ -165,8 +171,12 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
     enum err e = open_store(c, why);
     if (!e) e = open_blobs(c, why);
     if (!e) e = api_new(c, &c->api, port, why);
-    if (!e && (e = rollouts_new(c, &c->rollouts, text))) snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
-    if (!e && (e = db_listen(c->db, hear, c))) snprintf(why, CONTROL_WHY_BYTES, "the store does not announce changes");
+    if (!e && (e = rollouts_new(c, &c->rollouts, text)))
+        snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
+    if (!e && (e = build_pool_new(c, &c->builds, text)))
+        snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
+    if (!e && (e = db_listen(c->db, hear, c)))
+        snprintf(why, CONTROL_WHY_BYTES, "the store does not announce changes");
     return e;
 }
 
@@ -175,6 +185,7 @@ static void close_parts(struct control *c) {
     if (c->db) db_listen_stop(c->db);
     api_free(c->api);
     rollouts_free(c->rollouts);
+    build_pool_free(c->builds);
     bundle_cache_free(c->bundles);
     if (c->signer) signer_close(c->signer);
     if (c->blobs) blobs_close(c->blobs);

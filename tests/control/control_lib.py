@@ -125,7 +125,7 @@ class Control:
                    "--log-format", "json", *self.flags]
         open(self.out, "w").close()
         self.process = subprocess.Popen(command, stdout=open(self.out, "ab"), stderr=open(self.log, "ab"),
-                                        stdin=subprocess.DEVNULL, env={**os.environ, **self.env}, **self.popen)
+                                        stdin=subprocess.DEVNULL, env={**os.environ, **self.env}, cwd=self.folder, **self.popen)
         atexit.register(stop, self.process)
         if not wait_for(lambda: self._address() or self.process.poll() is not None, seconds) or not self._address():
             raise RuntimeError(f"{' '.join(command)} does not start: {open(self.out).read()}{open(self.log).read()[-3000:]}")

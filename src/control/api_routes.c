@@ -5,8 +5,8 @@
 
 extern const struct api_route api_status_routes[], api_token_routes[], api_audit_routes[];
 extern const struct api_route api_feed_routes[], api_edges_routes[], api_rollouts_routes[], api_bundles_routes[];
-extern const struct api_route api_template_routes[], api_tenant_routes[];
 extern const struct api_route api_builds_routes[], api_versions_routes[], api_releases_routes[];
+extern const struct api_route api_template_routes[], api_tenant_routes[], api_apply_routes[];
 
 const struct api_route *const api_routes[] = {
     api_status_routes,
@@ -21,6 +21,7 @@ const struct api_route *const api_routes[] = {
     api_builds_routes,
     api_versions_routes,
     api_releases_routes,
+    api_apply_routes,
     NULL,
 };
 

@@ -60,8 +60,9 @@ static const char *count_sql(struct api_call *c, enum spec_kind kind, struct sql
 static void list(struct api_call *c, enum spec_kind kind) {
     struct api_page_request page;
     struct db_rows rows;
+    struct documents_page full;
     struct str last = STR("");
-    if (!api_page_read(c, &page)) return;
+    if (!api_page_read(c, &page) || !documents_page_init(c, &full)) return;
     struct sql_filter f = {
         .params = {db_cstr(spec_word(kind)), db_text(page.after), db_int(page.limit + 1)}, .n = 3};
     const char *count = count_sql(c, kind, &f);
@@ -74,11 +75,14 @@ static void list(struct api_call *c, enum spec_kind kind) {
     enum err e = sql ? db_query(c->db, c->arena, &rows, sql, f.params, f.n) : ERR_MEMORY;
     if (e) return api_store_error(c, e);
     struct json *items = json_array(c->arena);
-    for (uint32_t i = 0; i < rows.n && i < page.limit; i++) {
-        json_push(c->arena, items, row_json(c->arena, db_row(&rows, i)));
+    uint32_t i = 0;
+    for (; i < rows.n && i < page.limit && documents_page_room(&full); i++) {
+        struct json *item = row_json(c->arena, db_row(&rows, i));
         last = db_row(&rows, i)[S_ID].s;
+        if (!documents_page_add(&full, kind, last, item)) return;
+        json_push(c->arena, items, item);
     }
-    api_page(c, items, rows.n > page.limit ? last : STR(""));
+    api_page(c, items, rows.n > i ? last : STR(""));
 }
 
 static void not_found(struct api_call *c, enum spec_kind kind) {

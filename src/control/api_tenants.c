@@ -127,25 +127,28 @@ static bool add_filters(struct api_call *c, struct sql_filter *f) {
 
 static void list_tenants(struct api_call *c) {
     struct api_page_request page;
+    struct documents_page full;
     struct db_rows rows;
-    struct str last = STR(""), full = api_param(c, "full");
-    if (!api_page_read(c, &page)) return;
-    bool whole = str_is(full, "true");
+    struct str last = STR("");
+    if (!api_page_read(c, &page) || !documents_page_init(c, &full)) return;
     struct sql_filter f = {.params = {db_text(page.after), db_int(page.limit + 1)}, .n = 2};
     if (!add_filters(c, &f)) return;
     const char *sql =
         arena_printf(c->arena, NULL,
-                     "SELECT " LISTED "%s FROM tenants t WHERE t.deleted = 0 AND t.id > $1%s"
+                     "SELECT " LISTED " FROM tenants t WHERE t.deleted = 0 AND t.id > $1%s"
                      " ORDER BY t.id LIMIT $2",
-                     whole ? ", t.spec" : "", f.sql);
+                     f.sql);
     enum err e = sql ? db_query(c->db, c->arena, &rows, sql, f.params, f.n) : ERR_MEMORY;
     if (e) return api_store_error(c, e);
     struct json *items = json_array(c->arena);
-    for (uint32_t i = 0; i < rows.n && i < page.limit; i++) {
-        json_push(c->arena, items, row_json(c->arena, db_row(&rows, i), whole));
+    uint32_t i = 0;
+    for (; i < rows.n && i < page.limit && documents_page_room(&full); i++) {
+        struct json *item = row_json(c->arena, db_row(&rows, i), false);
         last = db_row(&rows, i)[T_ID].s;
+        if (!documents_page_add(&full, SPEC_TENANT, last, item)) return;
+        json_push(c->arena, items, item);
     }
-    api_page(c, items, rows.n > page.limit ? last : STR(""));
+    api_page(c, items, rows.n > i ? last : STR(""));
 }
 
 /* ---- one ---- */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_PROBLEMS = 200, USERS_SHOWN = 5 };
+enum { MAX_PROBLEMS = 200, USERS_SHOWN = 5, PAGE_BYTES = 16 << 20 };
 
 bool documents_init(struct api_call *c, const char *cause, struct documents *d) {
     struct str release = api_param(c, "release");
@@ -383,4 +383,37 @@ struct json *documents_row(const struct documents *d, const struct document *doc
     if (doc->kind != SPEC_TENANT) json_set(a, row, STR("version"), json_int(a, doc->version));
     if (doc->spec) json_set(a, row, STR("sha256"), json_string(a, str_of(doc->sha256)));
     return row;
+}
+
+/* ---- lists ---- */
+
+bool documents_page_init(struct api_call *c, struct documents_page *p) {
+    struct str full = api_param(c, "full");
+    *p = (struct documents_page){.call = c, .full = str_is(full, "true")};
+    if (!full.ptr || p->full || str_is(full, "false")) return true;
+    api_error(c, 400, "invalid_parameter", "full is true or false");
+    return false;
+}
+
+bool documents_page_room(const struct documents_page *p) { return p->bytes < PAGE_BYTES; }
+
+bool documents_page_add(struct documents_page *p, enum spec_kind kind, struct str id,
+                        struct json *item) {
+    struct api_call *c = p->call;
+    struct db_rows rows;
+    struct json *spec;
+    if (!p->full) return true;
+    enum err e = kind == SPEC_TENANT
+                     ? DB_QUERY(c->db, c->arena, &rows, "SELECT spec FROM tenants WHERE id = $1",
+                                db_text(id))
+                     : DB_QUERY(c->db, c->arena, &rows,
+                                "SELECT spec FROM sources WHERE kind = $1 AND id = $2",
+                                db_cstr(spec_word(kind)), db_text(id));
+    if (!e && rows.n) {
+        p->bytes += db_row(&rows, 0)[0].s.len;
+        e = json_parse(c->arena, db_row(&rows, 0)[0].s, &spec, NULL);
+        if (!e) json_set(c->arena, item, STR("spec"), spec);
+    }
+    if (e) api_store_error(c, e);
+    return !e;
 }

@@ -80,6 +80,20 @@ struct json *documents_build(const struct documents *d);
  * deleted. */
 struct json *documents_row(const struct documents *d, const struct document *doc);
 
+/* ---- lists ---- */
+/* Documents of a list's page: with ?full=true each item has its `spec`, and a page ends after some
+ * MiB of them. */
+struct documents_page {
+    struct api_call *call;
+    bool full;
+    size_t bytes;
+};
+/* false: answered. */
+bool documents_page_init(struct api_call *c, struct documents_page *p);
+bool documents_page_room(const struct documents_page *p);
+bool documents_page_add(struct documents_page *p, enum spec_kind kind, struct str id,
+                        struct json *item);
+
 /* ---- one document's request: that of the path's {id} ---- */
 /* The new document of the old one. Answers itself when it refuses (ERR_DIAG). */
 typedef enum err document_edit(struct api_call *c, const struct json *was, void *ctx,

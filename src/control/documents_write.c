@@ -125,20 +125,44 @@ static enum err write_row(struct documents *d, struct document *doc) {
     return OK;
 }
 
-static enum err add_jobs(struct documents *d, const struct document *doc) {
-    static const enum build_scope scopes[] = {[SPEC_TEMPLATE] = BUILD_TEMPLATE,
-                                              [SPEC_LIBRARY] = BUILD_LIBRARY,
-                                              [SPEC_TENANT] = BUILD_TENANT};
+/* All tenants at once: one statement for hundreds. */
+static enum err ask_for_tenants(struct documents *d, const struct build_ask *ask,
+                                struct document **sorted, int64_t *jobs) {
+    struct arena *a = d->call->arena;
+    struct json *tenants = json_array(a);
+    struct db_value params[3];
+    struct str list;
+    for (uint32_t i = 0; i < d->n; i++)
+        if (sorted[i]->builds && sorted[i]->kind == SPEC_TENANT)
+            json_push(a, tenants, json_string(a, sorted[i]->id));
+    enum err e = tenants ? spec_print(a, tenants, &list) : ERR_MEMORY;
+    if (e) return e;
+    params[2] = db_text(list);
+    return queue_add_where(
+        db_of_call(d), a, ask, d->change,
+        db_is_postgres(db_of(db_of_call(d)))
+            ? " AND t.id IN (SELECT jsonb_array_elements_text(CAST($3 AS jsonb)))"
+            : " AND t.id IN (SELECT value FROM json_each($3))",
+        params, 3, jobs);
+}
+
+/* Tenants, then those of templates and libraries that are not among them yet. */
+static enum err add_jobs(struct documents *d, struct document **sorted) {
     struct build_ask ask = {.cause = d->cause,
-                            .scope = scopes[doc->kind],
-                            .object = doc->id,
+                            .object = d->object,
                             .who = d->call->who.name,
                             .release = d->release,
                             .build = d->build};
     int64_t jobs = 0;
-    if (!doc->builds) return OK;
-    enum err e = queue_add(db_of_call(d), d->call->arena, &ask, d->change, &jobs);
-    d->jobs += jobs;
+    if (!d->build.len) return OK;
+    enum err e = ask_for_tenants(d, &ask, sorted, &d->jobs);
+    for (uint32_t i = 0; !e && i < d->n; i++) {
+        if (!sorted[i]->builds || sorted[i]->kind == SPEC_TENANT) continue;
+        ask.scope = sorted[i]->kind == SPEC_TEMPLATE ? BUILD_TEMPLATE : BUILD_LIBRARY;
+        ask.object = sorted[i]->id;
+        e = queue_add(db_of_call(d), d->call->arena, &ask, d->change, &jobs);
+        d->jobs += jobs;
+    }
     return e;
 }
 
@@ -161,7 +185,7 @@ static enum err take_back(struct documents *d, const struct document *doc) {
     int64_t serial;
     if (doc->kind != SPEC_TENANT || doc->action == DOCUMENT_UNCHANGED) return OK;
     if (!gone && !suspended)
-        return moved(doc) ? feed_touch(db_of_call(d), d->call->arena, doc->id) : OK;
+        return doc->exists && moved(doc) ? feed_touch(db_of_call(d), d->call->arena, doc->id) : OK;
     return release_set(db_of_call(d), d->call->arena, &ask, 0, &serial);
 }
 
@@ -209,7 +233,7 @@ enum err documents_write(struct documents *d) {
     d->jobs = 0;
     enum err e = draw_build(d);
     for (uint32_t i = 0; !e && i < d->n; i++) e = write_row(d, sorted[i]);
-    for (uint32_t i = 0; !e && i < d->n; i++) e = add_jobs(d, sorted[i]);
+    if (!e) e = add_jobs(d, sorted);
     for (uint32_t i = 0; !e && i < d->n; i++) e = take_back(d, sorted[i]);
     for (uint32_t i = 0; !e && i < d->n; i++) e = note(d, sorted[i]);
     return e;

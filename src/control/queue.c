@@ -61,18 +61,21 @@ static enum err change_jobs(struct db_conn *c, struct arena *a, const struct cho
     return e;
 }
 
-static enum err want(struct db_conn *c, struct arena *a, const struct build_ask *ask,
+/* Those of an earlier ask for the same build are left alone: what they were read from is as new as
+ * it was. */
+static enum err want(struct db_conn *c, struct arena *a, const struct chosen *chosen,
                      int64_t change) {
-    if (ask->scope == BUILD_TENANT)
-        return DB_QUERY(
-            c, a, NULL,
-            "UPDATE tenants SET wanted = $1 WHERE id = $2 AND deleted = 0 AND status = 'active'",
-            db_int(change), db_text(ask->object));
-    return DB_QUERY(
-        c, a, NULL,
-        "UPDATE tenants SET wanted = $1 WHERE id IN"
-        " (SELECT tenant FROM jobs WHERE build = $2 AND state IN ('queued', 'running'))",
-        db_int(change), db_text(ask->build));
+    struct db_value params[DB_MAX_PARAMS];
+    const char *sql = arena_printf(
+        a, NULL,
+        "UPDATE tenants SET wanted = $2 WHERE id IN"
+        " (SELECT tenant FROM jobs WHERE build = $1 AND state IN ('queued', 'running'))"
+        " AND id IN (SELECT t.id FROM tenants t WHERE " ACTIVE "%s)",
+        chosen->sql);
+    if (!sql) return ERR_MEMORY;
+    memcpy(params, chosen->params, chosen->n * sizeof *params);
+    params[1] = db_int(change);
+    return db_query(c, a, NULL, sql, params, chosen->n);
 }
 
 /* Jobs that had ended and are to be done again take their part of the counts with them. */
@@ -118,7 +121,7 @@ static enum err add(struct db_conn *c, struct arena *a, const struct build_ask *
     if (e == OK && !fresh) e = change_jobs(c, a, chosen, REOPEN_JOBS, ")", &again);
     /* a job of this build that runs has read what was there before: the pool sees that more is
      * wanted, and does it again */
-    if (e == OK) e = want(c, a, ask, change);
+    if (e == OK) e = want(c, a, chosen, change);
     if (e == OK) e = count_jobs(c, a, ask, now, added, again);
     if (e == OK) *jobs = added + again;
     return e;
@@ -135,12 +138,10 @@ enum err queue_add(struct db_conn *c, struct arena *a, const struct build_ask *a
 enum err queue_add_where(struct db_conn *c, struct arena *a, const struct build_ask *ask,
                          int64_t change, const char *where, struct db_value *params,
                          uint32_t n_params, int64_t *jobs) {
-    struct build_ask any = *ask;
     int64_t now = control_now_ms();
-    any.scope = BUILD_ALL;
     params[0] = db_text(ask->build);
     params[1] = db_int(now);
-    return add(c, a, &any, &(struct chosen){where, params, n_params}, change, now, jobs);
+    return add(c, a, ask, &(struct chosen){where, params, n_params}, change, now, jobs);
 }
 
 enum err queue_build_json(struct db_conn *c, struct arena *a, struct str build, struct json **out) {

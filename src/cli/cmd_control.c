@@ -225,6 +225,18 @@ static bool read_log(const struct told *t, struct log *log) {
     return true;
 }
 
+/* Beside the folder of blobs, which replicas share; else in the default folder, for a store that
+ * they do not. */
+static const char *own_key(struct arena *a, const struct control_config *c) {
+    struct str blobs = str_of(c->blobs);
+    if (!str_starts(blobs, STR("dir:")))
+        return str_starts(str_of(c->store), STR("sqlite:")) ? DEFAULT_FOLDER "/signing.pem" : NULL;
+    blobs = str_from(blobs, 4);
+    while (blobs.len > 1 && blobs.ptr[blobs.len - 1] == '/') blobs.len--;
+    while (blobs.len && blobs.ptr[blobs.len - 1] != '/') blobs.len--;
+    return arena_printf(a, NULL, "%.*ssigning.pem", STR_FMT(blobs));
+}
+
 static bool make_config(struct arena *a, const struct told *t, struct log *log,
                         struct control_config *out) {
     if (!read_log(t, log)) return false;
@@ -248,6 +260,7 @@ static bool make_config(struct arena *a, const struct told *t, struct log *log,
     out->signing_keys = texts_of(a, &t->keys, &out->n_signing_keys);
     out->purges = texts_of(a, &t->purges, &out->n_purges);
     out->reloads = texts_of(a, &t->reloads, &out->n_reloads);
+    out->own_key = own_key(a, out);
     if (!out->tls_certificate != !out->tls_key)
         return fail("--tls-cert and --tls-key go together"), false;
     if (out->client_ca && !out->tls_certificate)
@@ -255,19 +268,12 @@ static bool make_config(struct arena *a, const struct told *t, struct log *log,
     return true;
 }
 
-/* The default folder is made, and the key in it; one that was named has to be there. */
-static bool make_folder(struct arena *a, const struct told *t, struct control_config *c) {
-    char why[SIGN_WHY_BYTES] = "";
-    bool wanted = !t->store.len || !t->blobs.len || !c->n_signing_keys;
-    if (wanted && mkdir(DEFAULT_FOLDER, 0700) && errno != EEXIST)
-        return fail("the folder " DEFAULT_FOLDER " cannot be made: %s", strerror(errno)), false;
-    if (c->n_signing_keys || t->new_token) return true;
-    c->signing_keys = ARENA_ARRAY(a, const char *, 1);
-    if (!c->signing_keys) return fail("no memory"), false;
-    c->signing_keys[0] = DEFAULT_FOLDER "/signing.pem";
-    c->n_signing_keys = 1;
-    if (signer_make_key(c->signing_keys[0], why)) return fail("%s", why), false;
-    return true;
+/* The default folder is made; one that was named has to be there. */
+static bool make_folder(const struct told *t, const struct control_config *c) {
+    bool wanted = !t->store.len || !t->blobs.len ||
+                  (c->own_key && str_starts(str_of(c->own_key), STR(DEFAULT_FOLDER)));
+    if (!wanted || mkdir(DEFAULT_FOLDER, 0700) == 0 || errno == EEXIST) return true;
+    return fail("the folder " DEFAULT_FOLDER " cannot be made: %s", strerror(errno)), false;
 }
 
 /* ---- another one-time token ---- */
@@ -372,7 +378,7 @@ int cmd_control(struct arena *a, int argc, char **argv) {
     if (!read_environment(a, &t) || !read_file(a, &t) || !make_config(a, &t, &log, &config))
         return EXIT_FAILED;
     if (t.check) return EXIT_OK;
-    if (!make_folder(a, &t, &config)) return EXIT_FAILED;
+    if (!make_folder(&t, &config)) return EXIT_FAILED;
     if (t.new_token) return print_token(a, &config);
     log_never_wait(log.fd);
     enum err e = control_run(&config, why);

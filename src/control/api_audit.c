@@ -13,7 +13,9 @@ struct filter {
 
 static void add(struct filter *x, const char *condition, struct db_value value) {
     size_t len = strlen(x->f.sql);
-    int n = x->f.n < DB_MAX_PARAMS ? snprintf(x->f.sql + len, sizeof x->f.sql - len, condition, x->f.n + 1) : -1;
+    int n = x->f.n < DB_MAX_PARAMS
+                ? snprintf(x->f.sql + len, sizeof x->f.sql - len, condition, x->f.n + 1)
+                : -1;
     x->fine = x->fine && n >= 0 && (size_t)n < sizeof x->f.sql - len;
     if (x->fine) x->f.params[x->f.n++] = value;
 }
@@ -36,7 +38,8 @@ static bool read_time(struct str text, int64_t *out) {
     return true;
 }
 
-static bool add_time(struct api_call *c, struct filter *x, const char *name, const char *condition) {
+static bool add_time(struct api_call *c, struct filter *x, const char *name,
+                     const char *condition) {
     struct str text = api_param(c, name);
     int64_t ms = 0;
     if (!text.ptr) return true;
@@ -71,24 +74,31 @@ static void add_action(struct filter *x, struct str action) {
         add(x, " AND action = $%u", db_text(action));
         return;
     }
-    add(x, " AND substr(action, 1, length($%1$u)) = $%1$u", db_text(str_head(action, action.len - 1)));
+    add(x, " AND substr(action, 1, length($%1$u)) = $%1$u",
+        db_text(str_head(action, action.len - 1)));
 }
 
 static void audit_list(struct api_call *c) {
     struct filter x = {.fine = true};
     struct api_page_request page;
     struct db_rows rows;
-    struct str who = api_param(c, "who"), action = api_param(c, "action"), object = api_param(c, "object");
+    struct str who = api_param(c, "who"), action = api_param(c, "action"),
+               object = api_param(c, "object");
     bool oldest_first;
     if (!api_need_unscoped(c) || !api_page_read(c, &page) || !read_order(c, &oldest_first)) return;
     if (who.ptr) add(&x, " AND who = $%u", db_text(who));
     if (object.ptr) add(&x, " AND object = $%u", db_text(object));
     if (action.ptr) add_action(&x, action);
-    if (!add_time(c, &x, "since", " AND at_ms >= $%u") || !add_time(c, &x, "until", " AND at_ms < $%u")) return;
+    if (!add_time(c, &x, "since", " AND at_ms >= $%u") ||
+        !add_time(c, &x, "until", " AND at_ms < $%u"))
+        return;
     if (!add_after(c, &x, page.after, oldest_first)) return;
-    add(&x, oldest_first ? " ORDER BY seq LIMIT $%u" : " ORDER BY seq DESC LIMIT $%u", db_int(page.limit + 1));
-    char *sql = arena_printf(c->arena, NULL, "SELECT " AUDIT_COLUMNS " FROM audit WHERE 1 = 1%s", x.f.sql);
-    enum err e = sql && x.fine ? db_query(c->db, c->arena, &rows, sql, x.f.params, x.f.n) : ERR_MEMORY;
+    add(&x, oldest_first ? " ORDER BY seq LIMIT $%u" : " ORDER BY seq DESC LIMIT $%u",
+        db_int(page.limit + 1));
+    char *sql =
+        arena_printf(c->arena, NULL, "SELECT " AUDIT_COLUMNS " FROM audit WHERE 1 = 1%s", x.f.sql);
+    enum err e =
+        sql && x.fine ? db_query(c->db, c->arena, &rows, sql, x.f.params, x.f.n) : ERR_MEMORY;
     if (e) {
         api_store_error(c, e);
         return;
@@ -96,8 +106,10 @@ static void audit_list(struct api_call *c) {
     struct json *items = json_array(c->arena);
     bool more = rows.n > page.limit;
     uint32_t n = more ? (uint32_t)page.limit : rows.n;
-    for (uint32_t i = 0; i < n; i++) json_push(c->arena, items, audit_json(c->arena, db_row(&rows, i)));
-    char *next = more ? arena_printf(c->arena, NULL, "%lld", (long long)db_row(&rows, n - 1)[0].i) : NULL;
+    for (uint32_t i = 0; i < n; i++)
+        json_push(c->arena, items, audit_json(c->arena, db_row(&rows, i)));
+    char *next =
+        more ? arena_printf(c->arena, NULL, "%lld", (long long)db_row(&rows, n - 1)[0].i) : NULL;
     api_page(c, items, str_of(next));
 }
 

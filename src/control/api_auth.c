@@ -1,7 +1,6 @@
-/* Who calls: bearer tokens by their hashes, certificates of edges; what a role may do and which tenants it sees; who
- * guessed too often.
- * in: requests, the table tokens. out: principals, answers (401, 403, 429), entries in the audit log.
- * owns: what was seen of tokens lately. */
+/* Who calls: bearer tokens by their hashes, certificates of edges; what a role may do and which
+ * tenants it sees; who guessed too often. in: requests, the table tokens. out: principals, answers
+ * (401, 403, 429), entries in the audit log. owns: what was seen of tokens lately. */
 #include "base/clock.h"
 #include "base/hash.h"
 #include "control/api_private.h"
@@ -64,7 +63,9 @@ uint64_t auth_failures(const struct auth *a) { return atomic_load(&a->failures);
 
 /* ---- what was seen lately ---- */
 
-static uint32_t slot_of(const uint8_t hash[32]) { return (uint32_t)(hash[0] | hash[1] << 8) % SEEN_SLOTS; }
+static uint32_t slot_of(const uint8_t hash[32]) {
+    return (uint32_t)(hash[0] | hash[1] << 8) % SEEN_SLOTS;
+}
 
 static struct str next_text(const char **at, size_t len) {
     struct str s = {*at, len};
@@ -90,12 +91,13 @@ static bool principal_of(const struct seen *s, struct arena *a, struct principal
 enum seen_how { SEEN_NEVER, SEEN_BEFORE, SEEN_LATELY };
 
 /* A one-time token is always looked up: somebody may have used it on another replica just now. */
-static enum seen_how recall(struct auth *a, const uint8_t hash[32], struct arena *arena, struct principal *out) {
+static enum seen_how recall(struct auth *a, const uint8_t hash[32], struct arena *arena,
+                            struct principal *out) {
     pthread_mutex_lock(&a->lock);
     const struct seen *s = a->slots[slot_of(hash)];
     enum seen_how how = s && CRYPTO_memcmp(s->hash, hash, 32) == 0 ? SEEN_BEFORE : SEEN_NEVER;
-    if (how == SEEN_BEFORE && s->heard == atomic_load(&a->heard) && control_now_ms() < s->until_ms && !s->once &&
-        principal_of(s, arena, out))
+    if (how == SEEN_BEFORE && s->heard == atomic_load(&a->heard) &&
+        control_now_ms() < s->until_ms && !s->once && principal_of(s, arena, out))
         how = SEEN_LATELY;
     pthread_mutex_unlock(&a->lock);
     return how;
@@ -124,7 +126,8 @@ static void remember(struct auth *a, struct seen *s) {
 
 enum { T_ID, T_NAME, T_ROLE, T_SCOPES, T_ONCE, T_EXPIRES, T_REVOKED, T_USED, T_HASH };
 
-static struct seen *seen_new(const struct db_value *row, const uint8_t hash[32], uint64_t heard, int64_t now_ms) {
+static struct seen *seen_new(const struct db_value *row, const uint8_t hash[32], uint64_t heard,
+                             int64_t now_ms) {
     size_t len = row[T_ID].s.len + row[T_NAME].s.len + row[T_ROLE].s.len + row[T_SCOPES].s.len;
     struct seen *s = malloc(sizeof *s + len);
     if (!s) return NULL;
@@ -148,9 +151,12 @@ static struct seen *seen_new(const struct db_value *row, const uint8_t hash[32],
 
 static void note_use(struct api_call *c, const struct db_value *row, int64_t now_ms) {
     if (now_ms - row[T_USED].i < USED_MS) return;
-    enum err e = DB_QUERY(c->db, c->arena, NULL, "UPDATE tokens SET used_ms = $2 WHERE id = $1 AND used_ms < $2",
+    enum err e = DB_QUERY(c->db, c->arena, NULL,
+                          "UPDATE tokens SET used_ms = $2 WHERE id = $1 AND used_ms < $2",
                           row[T_ID], db_int(now_ms));
-    if (e) log_line(c->control->log, LOG_WARN, "a token's use is not noted", "reason", db_why(c->db), NULL);
+    if (e)
+        log_line(c->control->log, LOG_WARN, "a token's use is not noted", "reason", db_why(c->db),
+                 NULL);
 }
 
 /* OK: c->who. ERR_NOT_FOUND: nobody's, not any more, or not yet. */
@@ -158,10 +164,11 @@ static enum err look_up(struct api_call *c, struct auth *a, const uint8_t hash[3
     struct db_rows rows;
     uint64_t heard = atomic_load(&a->heard);
     int64_t now_ms = control_now_ms();
-    enum err e = DB_QUERY(c->db, c->arena, &rows,
-                          "SELECT id, name, role, scopes, once, expires_ms, revoked_ms, used_ms, hash FROM tokens"
-                          " WHERE hash = $1",
-                          db_bytes(hash, 32));
+    enum err e = DB_QUERY(
+        c->db, c->arena, &rows,
+        "SELECT id, name, role, scopes, once, expires_ms, revoked_ms, used_ms, hash FROM tokens"
+        " WHERE hash = $1",
+        db_bytes(hash, 32));
     if (e) return e;
     if (!rows.n) return ERR_NOT_FOUND;
     const struct db_value *row = db_row(&rows, 0);
@@ -201,14 +208,16 @@ static void tell_failed(struct api_call *c, struct auth *a) {
     logins_failed(&a->logins, c->q->peer, clock_ns());
     atomic_fetch_add(&a->failures, 1);
     log_line(c->control->log, LOG_WARN, "login failed", "address", address, NULL);
-    if ((last && now_ms - last < AUDIT_MS) || !atomic_compare_exchange_strong(&a->audited_ms, &last, now_ms)) {
+    if ((last && now_ms - last < AUDIT_MS) ||
+        !atomic_compare_exchange_strong(&a->audited_ms, &last, now_ms)) {
         atomic_fetch_add(&a->unaudited, 1);
         return;
     }
     struct failed f = {c->arena, address, atomic_exchange(&a->unaudited, 0)};
     enum err e = c->db ? db_transact(c->db, audit_failed, &f) : ERR_IO;
     if (e)
-        log_line(c->control->log, LOG_WARN, "a failed login is not in the audit log", "reason", err_meaning(e), NULL);
+        log_line(c->control->log, LOG_WARN, "a failed login is not in the audit log", "reason",
+                 err_meaning(e), NULL);
 }
 
 /* ---- who it is ---- */
@@ -232,10 +241,12 @@ static bool refuse(struct api_call *c, bool tried) {
     return false;
 }
 
-/* The subject names the edge in the audit log and beside what it reports; the CA is who vouches for it. */
+/* The subject names the edge in the audit log and beside what it reports; the CA is who vouches for
+ * it. */
 static bool by_certificate(struct api_call *c) {
     const struct http_peer *p = c->q->peer;
-    if (!p || !p->tls || !p->verified || !c->control->config->client_ca || !p->subject.len) return false;
+    if (!p || !p->tls || !p->verified || !c->control->config->client_ca || !p->subject.len)
+        return false;
     c->who = (struct principal){.token = STR(""), .name = p->subject, .role = STR("edge")};
     return true;
 }
@@ -249,10 +260,12 @@ bool auth_identify(struct api_call *c) {
     sha256(token.ptr, token.len, hash);
     enum seen_how seen = recall(a, hash, c->arena, &c->who);
     if (seen == SEEN_LATELY) return true;
-    /* Whoever guesses waits; who is known already is not kept out by a neighbour behind the same address. */
+    /* Whoever guesses waits; who is known already is not kept out by a neighbour behind the same
+     * address. */
     uint32_t wait = seen == SEEN_BEFORE ? 0 : logins_wait(&a->logins, c->q->peer, clock_ns());
     if (wait) {
-        api_error(c, 429, "too_many_logins", "too many failed logins from this address: wait before you try again");
+        api_error(c, 429, "too_many_logins",
+                  "too many failed logins from this address: wait before you try again");
         api_retry_after(c, wait);
         return false;
     }
@@ -287,7 +300,8 @@ bool api_may(const struct principal *p, enum api_right right) {
 
 /* One * at its start or end at most. */
 static bool pattern_fits(struct str pattern, struct str name) {
-    if (pattern.len && pattern.ptr[pattern.len - 1] == '*') return str_starts(name, str_head(pattern, pattern.len - 1));
+    if (pattern.len && pattern.ptr[pattern.len - 1] == '*')
+        return str_starts(name, str_head(pattern, pattern.len - 1));
     if (pattern.len && *pattern.ptr == '*') return str_ends(name, str_from(pattern, 1));
     return str_eq(pattern, name);
 }
@@ -296,7 +310,8 @@ bool api_unscoped(const struct principal *p) { return !p->scopes || !p->scopes->
 
 bool api_sees(const struct principal *p, struct str tenant, const struct json *labels) {
     if (api_unscoped(p)) return true;
-    const struct json *patterns = json_get_c(p->scopes, "tenants"), *want = json_get_c(p->scopes, "labels");
+    const struct json *patterns = json_get_c(p->scopes, "tenants"),
+                      *want = json_get_c(p->scopes, "labels");
     bool fits = !patterns;
     for (uint32_t i = 0; patterns && !fits && i < patterns->n; i++)
         fits = pattern_fits(patterns->items[i]->text, tenant);
@@ -309,7 +324,8 @@ bool api_sees(const struct principal *p, struct str tenant, const struct json *l
 
 bool api_need_unscoped(struct api_call *c) {
     if (api_unscoped(&c->who)) return true;
-    api_error(c, 403, "scoped", "this token is for some tenants only, and this concerns all of them");
+    api_error(c, 403, "scoped",
+              "this token is for some tenants only, and this concerns all of them");
     return false;
 }
 
@@ -336,7 +352,8 @@ static bool add_pattern(struct sql_filter *f, bool *fine, struct str p) {
 
 bool api_scope_filter(const struct api_call *c, struct sql_filter *f) {
     if (api_unscoped(&c->who)) return true;
-    const struct json *patterns = json_get_c(c->who.scopes, "tenants"), *labels = json_get_c(c->who.scopes, "labels");
+    const struct json *patterns = json_get_c(c->who.scopes, "tenants"),
+                      *labels = json_get_c(c->who.scopes, "labels");
     bool fine = true;
     if (patterns && !patterns->n) add_sql(f, &fine, " AND 1 = 0", 0);
     for (uint32_t i = 0; patterns && fine && i < patterns->n; i++) {
@@ -346,7 +363,8 @@ bool api_scope_filter(const struct api_call *c, struct sql_filter *f) {
     if (patterns && patterns->n) add_sql(f, &fine, ")", 0);
     for (uint32_t i = 0; labels && fine && i < labels->n; i++) {
         add_sql(f, &fine,
-                " AND EXISTS (SELECT 1 FROM tenant_labels l WHERE l.tenant = t.id AND l.key = $%u AND l.value = $%u)",
+                " AND EXISTS (SELECT 1 FROM tenant_labels l WHERE l.tenant = t.id AND l.key = $%u "
+                "AND l.value = $%u)",
                 f->n + 1);
         fine = fine && add_param(f, labels->keys[i]) && add_param(f, labels->items[i]->text);
     }
@@ -379,17 +397,19 @@ static enum err make_once(struct db_conn *c, void *ctx) {
     o->made = o->pending = false;
     enum err e = control_count(c, o->arena, "change", 0, &change);
     if (!e)
-        e = DB_QUERY(c, o->arena, &rows,
-                     "SELECT once FROM tokens WHERE revoked_ms = 0 AND (expires_ms = 0 OR expires_ms > $1)"
-                     " ORDER BY once LIMIT 1",
-                     db_int(now_ms));
+        e = DB_QUERY(
+            c, o->arena, &rows,
+            "SELECT once FROM tokens WHERE revoked_ms = 0 AND (expires_ms = 0 OR expires_ms > $1)"
+            " ORDER BY once LIMIT 1",
+            db_int(now_ms));
     if (e) return e;
     if (o->first && rows.n) return o->pending = db_row(&rows, 0)[0].i != 0, OK;
     control_new_id(id);
     sha256(o->token, strlen(o->token), hash);
     e = DB_QUERY(
         c, o->arena, NULL,
-        "INSERT INTO tokens (id, name, hash, role, scopes, once, created_ms, created_by, expires_ms, revoked_ms,"
+        "INSERT INTO tokens (id, name, hash, role, scopes, once, created_ms, created_by, "
+        "expires_ms, revoked_ms,"
         " used_ms) VALUES ($1, 'one-time', $2, 'admin', '{}', 1, $3, 'regent control', $4, 0, 0)",
         db_cstr(id), db_bytes(hash, 32), db_int(now_ms), db_int(now_ms + AUTH_ONCE_MS));
     if (!e) e = audit_add(c, o->arena, STR("regent control"), "token.create", str_of(id), NULL);
@@ -397,7 +417,8 @@ static enum err make_once(struct db_conn *c, void *ctx) {
     return e;
 }
 
-enum err auth_make_once(struct db_conn *c, struct arena *a, bool first, char out[AUTH_DRAWN_BYTES], bool *pending) {
+enum err auth_make_once(struct db_conn *c, struct arena *a, bool first, char out[AUTH_DRAWN_BYTES],
+                        bool *pending) {
     char token[AUTH_DRAWN_BYTES];
     struct once o = {.arena = a, .token = token, .first = first};
     enum err e = auth_draw(token);

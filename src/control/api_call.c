@@ -1,6 +1,6 @@
-/* What a request of the REST API asks: parameters, bodies, conditions; and changes, done once however often they are
- * asked for under one key.
- * in: requests. out: values, or answers that say what is wrong; rows of replies. owns: nothing. */
+/* What a request of the REST API asks: parameters, bodies, conditions; and changes, done once
+ * however often they are asked for under one key. in: requests. out: values, or answers that say
+ * what is wrong; rows of replies. owns: nothing. */
 #include "base/hash.h"
 #include "base/utf8.h"
 #include "control/api_private.h"
@@ -53,7 +53,8 @@ static bool is_json(struct str type) {
     const char *end = type.len ? memchr(type.ptr, ';', type.len) : NULL;
     struct str media = str_head(type, end ? (size_t)(end - type.ptr) : type.len);
     while (media.len && media.ptr[media.len - 1] == ' ') media.len--;
-    return !media.len || str_eq_fold(media, STR("application/json")) || str_ends(media, STR("+json"));
+    return !media.len || str_eq_fold(media, STR("application/json")) ||
+           str_ends(media, STR("+json"));
 }
 
 static void refuse_json(struct api_call *c, enum err e, const struct json_error *error) {
@@ -120,8 +121,9 @@ bool api_if_match(struct api_call *c, int64_t rev, bool required) {
     snprintf(want, sizeof want, "\"%lld\"", (long long)rev);
     if (!list.ptr && !required) return true;
     if (!list.ptr) {
-        api_error(c, 428, "precondition_required",
-                  "this needs If-Match with the ETag that was read, so that nobody's change is lost");
+        api_error(
+            c, 428, "precondition_required",
+            "this needs If-Match with the ETag that was read, so that nobody's change is lost");
         return false;
     }
     while (list.len) {
@@ -132,7 +134,8 @@ bool api_if_match(struct api_call *c, int64_t rev, bool required) {
         while (tag.len && tag.ptr[tag.len - 1] == ' ') tag.len--;
         if (str_is(tag, want) || str_is(tag, "*")) return true;
     }
-    api_error(c, 412, "changed_meanwhile", "it was changed since you read it: its ETag is %s now", want);
+    api_error(c, 412, "changed_meanwhile", "it was changed since you read it: its ETag is %s now",
+              want);
     return false;
 }
 
@@ -158,10 +161,12 @@ static enum err replay(struct change *x, const struct db_value *row) {
     struct json *kept;
     struct json_error error;
     if (!str_is(row[0].s, x->request))
-        return conflict(x, 422, "key_reused", "this Idempotency-Key came with another request before");
+        return conflict(x, 422, "key_reused",
+                        "this Idempotency-Key came with another request before");
     if (!row[2].s.len)
         return conflict(x, 409, "already_done",
-                        "this was done already, and its answer held a secret that is not kept: undo it and do it anew");
+                        "this was done already, and its answer held a secret that is not kept: "
+                        "undo it and do it anew");
     if (json_parse(c->arena, row[2].s, &kept, &error)) return ERR_INTERNAL;
     const struct json *body = json_get_c(kept, "body"), *headers = json_get_c(kept, "headers");
     api_unanswer(c);
@@ -170,7 +175,8 @@ static enum err replay(struct change *x, const struct db_value *row) {
         c->r->content_type = "application/json";
         buf_str(c->r->body, body->text);
     }
-    for (uint32_t i = 0; headers && i < headers->n; i++) api_header(c, headers->keys[i], headers->items[i]->text);
+    for (uint32_t i = 0; headers && i < headers->n; i++)
+        api_header(c, headers->keys[i], headers->items[i]->text);
     api_header(c, STR("Idempotency-Replayed"), STR("true"));
     x->answered = true;
     return ERR_DIAG; /* nothing to commit */
@@ -181,17 +187,18 @@ static enum err claim_key(struct change *x) {
     struct api_call *c = x->c;
     struct db_rows rows;
     int64_t now_ms = control_now_ms();
-    enum err e =
-        DB_QUERY(c->db, c->arena, NULL, "DELETE FROM replies WHERE token = $1 AND key = $2 AND created_ms < $3",
-                 db_text(x->who), db_text(x->key), db_int(now_ms - KEPT_MS));
+    enum err e = DB_QUERY(c->db, c->arena, NULL,
+                          "DELETE FROM replies WHERE token = $1 AND key = $2 AND created_ms < $3",
+                          db_text(x->who), db_text(x->key), db_int(now_ms - KEPT_MS));
     if (!e)
-        e = DB_QUERY(
-            c->db, c->arena, &rows,
-            "INSERT INTO replies (token, key, request, status, body, created_ms) VALUES ($1, $2, $3, 0, '', $4)"
-            " ON CONFLICT (token, key) DO NOTHING",
-            db_text(x->who), db_text(x->key), db_cstr(x->request), db_int(now_ms));
+        e = DB_QUERY(c->db, c->arena, &rows,
+                     "INSERT INTO replies (token, key, request, status, body, created_ms) VALUES "
+                     "($1, $2, $3, 0, '', $4)"
+                     " ON CONFLICT (token, key) DO NOTHING",
+                     db_text(x->who), db_text(x->key), db_cstr(x->request), db_int(now_ms));
     if (e || rows.changed) return e;
-    e = DB_QUERY(c->db, c->arena, &rows, "SELECT request, status, body FROM replies WHERE token = $1 AND key = $2",
+    e = DB_QUERY(c->db, c->arena, &rows,
+                 "SELECT request, status, body FROM replies WHERE token = $1 AND key = $2",
                  db_text(x->who), db_text(x->key));
     if (e) return e;
     return rows.n ? replay(x, db_row(&rows, 0)) : ERR_OVERLOAD; /* aged out in between */
@@ -216,9 +223,9 @@ static enum err keep_reply(struct change *x) {
     buf_byte(&text, '}');
     /* What is too large is kept like a secret: that it was done, and no more. */
     struct str kept = c->secret || text.err ? STR("") : buf_view(&text);
-    enum err e =
-        DB_QUERY(c->db, c->arena, NULL, "UPDATE replies SET status = $3, body = $4 WHERE token = $1 AND key = $2",
-                 db_text(x->who), db_text(x->key), db_int(c->r->status), db_text(kept));
+    enum err e = DB_QUERY(c->db, c->arena, NULL,
+                          "UPDATE replies SET status = $3, body = $4 WHERE token = $1 AND key = $2",
+                          db_text(x->who), db_text(x->key), db_int(c->r->status), db_text(kept));
     buf_deinit(&text);
     return e;
 }
@@ -239,19 +246,21 @@ static bool read_key(struct api_call *c, struct change *x) {
     x->key = http_header_get(c->q, STR("idempotency-key"));
     if (!x->key.ptr) return true;
     bool fine = x->key.len > 0 && x->key.len <= KEY_BYTES;
-    for (size_t i = 0; fine && i < x->key.len; i++) fine = x->key.ptr[i] > ' ' && x->key.ptr[i] <= '~';
+    for (size_t i = 0; fine && i < x->key.len; i++)
+        fine = x->key.ptr[i] > ' ' && x->key.ptr[i] <= '~';
     if (!fine) {
-        api_error(c, 400, "invalid_key", "an Idempotency-Key has 1 to %d printable characters", KEY_BYTES);
+        api_error(c, 400, "invalid_key", "an Idempotency-Key has 1 to %d printable characters",
+                  KEY_BYTES);
         return false;
     }
     char body[65], *all;
     size_t len = 0;
     struct str if_match = http_header_get(c->q, STR("if-match"));
     sha256_hex(c->q->body.ptr ? c->q->body.ptr : "", c->q->body.len, body);
-    all = arena_printf(c->arena, &len, "%.*s %.*s\n%.*s\n%s", STR_FMT(c->q->method), STR_FMT(c->q->target),
-                       STR_FMT(if_match), body);
-    char *who = arena_printf(c->arena, NULL, "%s%.*s",
-                             c->who.token.len ? "" : "cert:", STR_FMT(c->who.token.len ? c->who.token : c->who.name));
+    all = arena_printf(c->arena, &len, "%.*s %.*s\n%.*s\n%s", STR_FMT(c->q->method),
+                       STR_FMT(c->q->target), STR_FMT(if_match), body);
+    char *who = arena_printf(c->arena, NULL, "%s%.*s", c->who.token.len ? "" : "cert:",
+                             STR_FMT(c->who.token.len ? c->who.token : c->who.name));
     x->who = str_of(who);
     if (all && who) return sha256_hex(all, len, x->request), true;
     api_store_error(c, ERR_MEMORY);
@@ -263,7 +272,9 @@ static void forget_old(struct api_call *c) {
     if (atomic_fetch_add(&api_counters(c->control->api)->keyed, 1) % SWEEP_EVERY) return;
     enum err e = DB_QUERY(c->db, c->arena, NULL, "DELETE FROM replies WHERE created_ms < $1",
                           db_int(control_now_ms() - KEPT_MS));
-    if (e) log_line(c->control->log, LOG_WARN, "old replies are still there", "reason", db_why(c->db), NULL);
+    if (e)
+        log_line(c->control->log, LOG_WARN, "old replies are still there", "reason", db_why(c->db),
+                 NULL);
 }
 
 void api_change(struct api_call *c, api_change_body *body) {

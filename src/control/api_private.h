@@ -12,7 +12,8 @@ enum {
 };
 
 /* ---- api_routes.c ---- */
-/* The request's route, with c->args filled in; *number counts it through all tables. NULL: answered (400, 404, 405). */
+/* The request's route, with c->args filled in; *number counts it through all tables. NULL: answered
+ * (400, 404, 405). */
 const struct api_route *api_route_find(struct api_call *c, uint32_t *number);
 /* The n-th of all tables; NULL past the last. */
 const struct api_route *api_route_at(uint32_t n);
@@ -29,15 +30,16 @@ uint64_t auth_failures(const struct auth *a);
 /* Draws a token: "rgt_" and 64 hexadecimal digits. ERR_IO: no random numbers. */
 enum { AUTH_DRAWN_BYTES = 4 + 64 + 1 };
 MUST_USE enum err auth_draw(char out[AUTH_DRAWN_BYTES]);
-/* Adds a one-time admin token in a transaction of its own. `first`: only if no token opens anything yet; else *out is
- * empty, and *pending says whether a one-time token is still to be used. */
-MUST_USE enum err auth_make_once(struct db_conn *c, struct arena *a, bool first, char out[AUTH_DRAWN_BYTES],
-                                 bool *pending);
+/* Adds a one-time admin token in a transaction of its own. `first`: only if no token opens anything
+ * yet; else *out is empty, and *pending says whether a one-time token is still to be used. */
+MUST_USE enum err auth_make_once(struct db_conn *c, struct arena *a, bool first,
+                                 char out[AUTH_DRAWN_BYTES], bool *pending);
 
 /* ---- api_serve.c ---- */
 struct api_counts {
-    _Atomic uint64_t answers[API_ROUTES + 1][5]; /* by route (the last: none) and class of the status, 1xx first */
-    _Atomic uint64_t took[API_LATENCIES + 1];    /* by api_latency_us; the last: longer */
+    _Atomic uint64_t answers[API_ROUTES + 1]
+                            [5]; /* by route (the last: none) and class of the status, 1xx first */
+    _Atomic uint64_t took[API_LATENCIES + 1]; /* by api_latency_us; the last: longer */
     _Atomic uint64_t took_us, waits_refused, wakes, keyed;
     _Atomic uint32_t waiting, queued, busy;
 };

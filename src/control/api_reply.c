@@ -1,5 +1,6 @@
 /* Answers of the REST API: JSON, errors, headers, pages, times.
- * in: what a handler found. out: the reply's status, headers and body. owns: nothing; texts lie in the call's arena. */
+ * in: what a handler found. out: the reply's status, headers and body. owns: nothing; texts lie in
+ * the call's arena. */
 #include "base/clock.h"
 #include "control/api_private.h"
 #include <stdarg.h>
@@ -21,7 +22,8 @@ void api_json(struct api_call *c, int status, const struct json *body) {
     buf_byte(c->r->body, '\n');
 }
 
-void api_error_list(struct api_call *c, int status, const char *code, const char *message, const struct json *errors) {
+void api_error_list(struct api_call *c, int status, const char *code, const char *message,
+                    const struct json *errors) {
     struct buf *b = c->r->body;
     buf_clear(b);
     c->r->n_extra = 0;
@@ -56,17 +58,21 @@ void api_retry_after(struct api_call *c, uint32_t seconds) {
 void api_store_error(struct api_call *c, enum err e) {
     const char *why = c->db ? db_why(c->db) : "";
     if (e == ERR_EXISTS) {
-        api_error(c, 409, "conflict", "somebody else has just made one of that name: read it again");
+        api_error(c, 409, "conflict",
+                  "somebody else has just made one of that name: read it again");
         return;
     }
-    log_line(c->control->log, LOG_ERROR, "the store failed", "error", err_word(e), "reason", why, NULL);
+    log_line(c->control->log, LOG_ERROR, "the store failed", "error", err_word(e), "reason", why,
+             NULL);
     if (e == ERR_OVERLOAD || e == ERR_IO) {
-        api_error(c, 503, "store_unavailable", "the store cannot be reached, or is too busy: try again");
+        api_error(c, 503, "store_unavailable",
+                  "the store cannot be reached, or is too busy: try again");
         api_retry_after(c, 1);
     } else if (e == ERR_LIMIT || e == ERR_MEMORY) {
         api_error(c, 413, "too_large", "this needs more memory than a call may have");
     } else {
-        api_error(c, 500, "internal_error", "the control plane could not do this: its log says why");
+        api_error(c, 500, "internal_error",
+                  "the control plane could not do this: its log says why");
     }
 }
 
@@ -89,7 +95,8 @@ struct json *api_diags(struct arena *a, const struct diag_list *diags) {
 }
 
 void api_header(struct api_call *c, struct str name, struct str value) {
-    if (c->r->n_extra < HTTP_MAX_REPLY_HEADERS) c->r->extra[c->r->n_extra++] = (struct http_header){name, value};
+    if (c->r->n_extra < HTTP_MAX_REPLY_HEADERS)
+        c->r->extra[c->r->n_extra++] = (struct http_header){name, value};
 }
 
 void api_etag(struct api_call *c, int64_t rev) {

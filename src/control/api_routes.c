@@ -1,28 +1,31 @@
 /* The REST API's table of contents: one line a kind of thing; and which route a request asks for.
- * in: a request's method and path. out: the route, what stands for its {…}; or an answer. owns: nothing. */
+ * in: a request's method and path. out: the route, what stands for its {…}; or an answer. owns:
+ * nothing. */
 #include "base/utf8.h"
 #include "control/api_private.h"
 
-extern const struct api_route api_status_routes[], api_token_routes[], api_audit_routes[];
-extern const struct api_route api_feed_routes[], api_edges_routes[], api_rollouts_routes[], api_bundles_routes[];
-extern const struct api_route api_builds_routes[], api_versions_routes[], api_releases_routes[];
-extern const struct api_route api_template_routes[], api_tenant_routes[], api_apply_routes[];
+extern const struct api_route api_status_routes[];
+extern const struct api_route api_token_routes[];
+extern const struct api_route api_audit_routes[];
+extern const struct api_route api_feed_routes[];
+extern const struct api_route api_edges_routes[];
+extern const struct api_route api_rollouts_routes[];
+extern const struct api_route api_bundles_routes[];
+extern const struct api_route api_template_routes[];
+extern const struct api_route api_tenant_routes[];
+extern const struct api_route api_builds_routes[];
+extern const struct api_route api_versions_routes[];
+extern const struct api_route api_releases_routes[];
+extern const struct api_route api_apply_routes[];
 
 const struct api_route *const api_routes[] = {
-    api_status_routes,
-    api_token_routes,
-    api_audit_routes,
-    api_feed_routes,
-    api_edges_routes,
-    api_rollouts_routes,
-    api_bundles_routes,
-    api_template_routes,
-    api_tenant_routes,
-    api_builds_routes,
-    api_versions_routes,
-    api_releases_routes,
-    api_apply_routes,
-    NULL,
+    api_status_routes,   api_token_routes,
+    api_audit_routes,    api_feed_routes,
+    api_edges_routes,    api_rollouts_routes,
+    api_bundles_routes,  api_template_routes,
+    api_tenant_routes,   api_builds_routes,
+    api_versions_routes, api_releases_routes,
+    api_apply_routes,    NULL,
 };
 
 const struct api_route *api_route_at(uint32_t n) {
@@ -78,12 +81,14 @@ static const char *text_wrong(struct str s, bool rest) {
     if (!s.len) return "it is empty";
     if (!utf8_valid(s)) return "it is not UTF-8";
     for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 127 || s.ptr[i] == '\\' || (!rest && s.ptr[i] == '/'))
+        if ((unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 127 || s.ptr[i] == '\\' ||
+            (!rest && s.ptr[i] == '/'))
             return "it has characters that no name has";
     while (rest && s.len) {
         bool last = !memchr(s.ptr, '/', s.len);
         struct str part = cut_segment(&s);
-        if (!part.len || str_is(part, ".") || str_is(part, "..")) return "a part of it is empty, . or ..";
+        if (!part.len || str_is(part, ".") || str_is(part, ".."))
+            return "a part of it is empty, . or ..";
         if (!last && !s.len) return "it ends with a slash";
     }
     return NULL;
@@ -141,6 +146,7 @@ const struct api_route *api_route_find(struct api_call *c, uint32_t *number) {
     if (allow)
         refuse_method(c, allow);
     else
-        api_error(c, 404, "no_such_route", "there is no such call: GET /v1/openapi.json describes them all");
+        api_error(c, 404, "no_such_route",
+                  "there is no such call: GET /v1/openapi.json describes them all");
     return NULL;
 }

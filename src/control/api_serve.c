@@ -1,6 +1,6 @@
-/* The API's HTTP server: one event loop that puts every request off, threads that answer them with a store connection
- * each, and requests that wait until something is heard.
- * in: requests, words from the store. out: replies. owns: the loop, the threads, requests under way. */
+/* The API's HTTP server: one event loop that puts every request off, threads that answer them with
+ * a store connection each, and requests that wait until something is heard. in: requests, words
+ * from the store. out: replies. owns: the loop, the threads, requests under way. */
 #include "base/clock.h"
 #include "base/hash.h"
 #include "control/api_private.h"
@@ -26,8 +26,9 @@ enum {
     DRAIN_MS = 10000
 };
 
-const uint32_t api_latency_us[API_LATENCIES] = {500,    1000,   2500,   5000,    10000,   20000,   50000,
-                                                100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+const uint32_t api_latency_us[API_LATENCIES] = {500,     1000,    2500,    5000,    10000,
+                                                20000,   50000,   100000,  250000,  500000,
+                                                1000000, 2500000, 5000000, 10000000};
 
 /* One request, from its arrival until its reply is sent. */
 struct call {
@@ -71,15 +72,17 @@ struct api {
 
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t work, tick;
-    struct queue fresh, woken; /* those that came, and those that waited: they may be thousands at once */
+    struct queue fresh,
+        woken; /* those that came, and those that waited: they may be thousands at once */
     uint32_t turn;
-    struct call *any, *again, *topics[TOPIC_LISTS]; /* that wait: for anything, for the next tick, for a topic */
+    struct call *any, *again,
+        *topics[TOPIC_LISTS]; /* that wait: for anything, for the next tick, for a topic */
     struct waiter *waiters[TOPIC_LISTS];
     uint32_t n_waiting;
     char heard[HEARD_MOST][CONTROL_ID_BYTES];
     uint32_t n_heard;
     bool heard_all, heard_feed; /* everything; something of the feed */
-    int64_t heard_ms; /* when the first of them was; 0: nothing is */
+    int64_t heard_ms;           /* when the first of them was; 0: nothing is */
     uint64_t hears;
     bool stopping; /* nothing waits any more */
     bool ended;    /* threads end */
@@ -97,7 +100,9 @@ struct auth *api_auth(struct api *a) {
     return a->auth;
 }
 uint32_t api_workers(const struct api *a) { return a->n_workers; }
-const struct server_counts *api_server_counts(const struct api *a) { return server_counters(a->server); }
+const struct server_counts *api_server_counts(const struct api *a) {
+    return server_counters(a->server);
+}
 
 /* ---- lists ---- */
 
@@ -160,7 +165,8 @@ static void leave(struct api *a, struct waiter *w) {
 static int take_place(struct api *a, struct call *call, const char *key) {
     const struct control_config *config = a->control->config;
     uint32_t most = config->max_waiting ? config->max_waiting : DEFAULT_WAITING;
-    uint32_t most_token = config->max_waiting_token ? config->max_waiting_token : DEFAULT_WAITING_TOKEN;
+    uint32_t most_token =
+        config->max_waiting_token ? config->max_waiting_token : DEFAULT_WAITING_TOKEN;
     if (a->n_waiting >= most) return 503;
     struct waiter *w = find_waiter(a, key);
     if (!w) return 503;
@@ -242,7 +248,8 @@ static void wake(struct api *a, struct call *call) {
     pthread_cond_signal(&a->work);
 }
 
-/* What was heard since the handler began may be what it waits for: then it is asked again with the next tick. */
+/* What was heard since the handler began may be what it waits for: then it is asked again with the
+ * next tick. */
 static void park(struct api *a, struct call *call, const struct api_call *c) {
     int64_t now_ms = clock_ms();
     if (!call->deadline_ms) call->deadline_ms = now_ms + c->wait_ms;
@@ -328,7 +335,8 @@ static void *keep_time(void *ctx) {
         int64_t until = sweep_ms;
         if (a->heard_ms && due_ms <= now_ms) due_ms = now_ms + 2;
         if (a->heard_ms && due_ms < until) until = due_ms;
-        struct timespec t = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (long)(until % 1000 * 1000000)};
+        struct timespec t = {.tv_sec = (time_t)(until / 1000),
+                             .tv_nsec = (long)(until % 1000 * 1000000)};
         pthread_cond_timedwait(&a->tick, &a->lock, &t);
     }
     pthread_mutex_unlock(&a->lock);
@@ -347,14 +355,16 @@ static void count_answer(struct api *a, uint32_t route, int status, uint64_t too
 
 /* What was changed, or tried, and by whom; what was only looked at is of less interest. */
 static void tell(const struct api_call *c, const char *path) {
-    enum log_level level = str_is(c->q->method, "GET") || str_is(c->q->method, "HEAD") ? LOG_DEBUG : LOG_INFO;
+    enum log_level level =
+        str_is(c->q->method, "GET") || str_is(c->q->method, "HEAD") ? LOG_DEBUG : LOG_INFO;
     char by[300], method[16], target[300], status[16];
     if (!log_takes(c->control->log, level) || strstr(path, "/status")) return;
     snprintf(by, sizeof by, "%.*s", STR_FMT(str_head(c->who.name, 256)));
     snprintf(method, sizeof method, "%.*s", STR_FMT(str_head(c->q->method, 15)));
     snprintf(target, sizeof target, "%.*s", STR_FMT(str_head(c->q->path, 256)));
     snprintf(status, sizeof status, "%d", c->r->status);
-    log_line(c->control->log, level, "request", "method", method, "path", target, "by", by, "status", status, NULL);
+    log_line(c->control->log, level, "request", "method", method, "path", target, "by", by,
+             "status", status, NULL);
 }
 
 static bool may_call(struct api_call *c, const struct api_route *route) {
@@ -362,7 +372,8 @@ static bool may_call(struct api_call *c, const struct api_route *route) {
     if (!auth_identify(c)) return false;
     bool makes = strcmp(route->path, "/v1/tokens") == 0 && strcmp(route->method, "POST") == 0;
     if (c->who.once && !makes && route->right != RIGHT_KNOWN)
-        api_error(c, 403, "one_time_token", "this token makes another one, by POST /v1/tokens, and nothing else");
+        api_error(c, 403, "one_time_token",
+                  "this token makes another one, by POST /v1/tokens, and nothing else");
     else if (!api_may(&c->who, route->right))
         api_error(c, 403, "forbidden", "the role %.*s may not do this", STR_FMT(c->who.role));
     else if (!c->db)
@@ -387,7 +398,8 @@ static void answer(struct worker *w, struct call *call) {
     struct api *a = w->api;
     struct http_reply reply;
     char why[DB_WHY_BYTES] = "";
-    struct serving s = {.c = {.control = a->control, .arena = &w->arena, .r = &reply}, .call = call};
+    struct serving s = {.c = {.control = a->control, .arena = &w->arena, .r = &reply},
+                        .call = call};
     if (http_pending_gone(call->pending)) {
         finish(a, call, NULL);
         return;
@@ -443,8 +455,8 @@ static void *work(void *ctx) {
 static void refuse(struct http_reply *r) {
     r->status = 503;
     r->content_type = "application/json";
-    buf_cstr(r->body,
-             "{\"code\":\"overloaded\",\"message\":\"too many requests wait to be answered\",\"errors\":[]}\n");
+    buf_cstr(r->body, "{\"code\":\"overloaded\",\"message\":\"too many requests wait to be "
+                      "answered\",\"errors\":[]}\n");
     r->extra[r->n_extra++] = (struct http_header){STR("Retry-After"), STR("1")};
 }
 
@@ -476,8 +488,9 @@ static enum err make_server(struct api *a, int *port, char why[CONTROL_WHY_BYTES
                                            .half_closed_is_gone = true,
                                            .handler = handle,
                                            .handler_ctx = a};
-    const struct tls_options tls = {
-        .certificate = config->tls_certificate, .key = config->tls_key, .client_ca = config->client_ca};
+    const struct tls_options tls = {.certificate = config->tls_certificate,
+                                    .key = config->tls_key,
+                                    .client_ca = config->client_ca};
     const char *problem = NULL;
     enum err e = server_new(&options, &a->server);
     if (!e && config->tls_certificate) e = tls_context_new(&tls, &a->tls, why, CONTROL_WHY_BYTES);
@@ -511,7 +524,8 @@ static enum err start_threads(struct api *a) {
     return OK;
 }
 
-enum err api_new(struct control *control, struct api **out, int *port, char why[CONTROL_WHY_BYTES]) {
+enum err api_new(struct control *control, struct api **out, int *port,
+                 char why[CONTROL_WHY_BYTES]) {
     pthread_condattr_t monotonic;
     struct api *a = calloc(1, sizeof *a);
     if (!a) return ERR_MEMORY;
@@ -538,7 +552,8 @@ enum err api_new(struct control *control, struct api **out, int *port, char why[
 void api_run(struct api *a) {
     enum err e = start_threads(a);
     if (e)
-        log_line(a->control->log, LOG_ERROR, "threads cannot be started", "reason", err_meaning(e), NULL);
+        log_line(a->control->log, LOG_ERROR, "threads cannot be started", "reason", err_meaning(e),
+                 NULL);
     else
         server_run(a->server);
 }
@@ -562,7 +577,8 @@ static void end_threads(struct api *a) {
     if (a->clock_started) pthread_join(a->clock, NULL);
 }
 
-/* Requests that nobody waits for any more are still answered by the threads, which lets go of them. */
+/* Requests that nobody waits for any more are still answered by the threads, which lets go of them.
+ */
 void api_free(struct api *a) {
     if (!a) return;
     end_threads(a);

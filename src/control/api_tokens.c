@@ -1,5 +1,6 @@
-/* Tokens over REST: made, listed, revoked. What a token is stands in one answer only; the store has its hash.
- * in: who may do what. out: tokens, rows of tokens, entries in the audit log. owns: nothing. */
+/* Tokens over REST: made, listed, revoked. What a token is stands in one answer only; the store has
+ * its hash. in: who may do what. out: tokens, rows of tokens, entries in the audit log. owns:
+ * nothing. */
 #include "base/hash.h"
 #include "base/utf8.h"
 #include "control/api_private.h"
@@ -9,8 +10,20 @@
 enum { NAME_BYTES = 127, SCOPE_TENANTS = 12, SCOPE_LABELS = 4, SCOPE_TEXT_BYTES = 255 };
 static const int64_t most_seconds = 100ll * 365 * 24 * 3600;
 
-#define COLUMNS "id, name, role, scopes, once, created_ms, created_by, expires_ms, revoked_ms, used_ms"
-enum { C_ID, C_NAME, C_ROLE, C_SCOPES, C_ONCE, C_CREATED, C_CREATED_BY, C_EXPIRES, C_REVOKED, C_USED };
+#define COLUMNS                                                                                    \
+    "id, name, role, scopes, once, created_ms, created_by, expires_ms, revoked_ms, used_ms"
+enum {
+    C_ID,
+    C_NAME,
+    C_ROLE,
+    C_SCOPES,
+    C_ONCE,
+    C_CREATED,
+    C_CREATED_BY,
+    C_EXPIRES,
+    C_REVOKED,
+    C_USED
+};
 
 static struct json *token_json(struct arena *a, const struct db_value *row) {
     struct json *t = json_object(a), *scopes = NULL;
@@ -38,7 +51,8 @@ struct wish {
 };
 
 static bool text_fine(const struct json *v, size_t most) {
-    if (!v || v->kind != JSON_STRING || !v->text.len || v->text.len > most || !utf8_valid(v->text)) return false;
+    if (!v || v->kind != JSON_STRING || !v->text.len || v->text.len > most || !utf8_valid(v->text))
+        return false;
     for (size_t i = 0; i < v->text.len; i++)
         if ((unsigned char)v->text.ptr[i] < ' ' || v->text.ptr[i] == 127) return false;
     return true;
@@ -51,26 +65,31 @@ static bool pattern_fine(const struct json *v) {
         s.len--;
     else if (*s.ptr == '*')
         s = str_from(s, 1);
-    struct str id = s.len && *s.ptr == '.' && s.len < v->text.len ? str_from(s, 1) : s; /* "*.example" */
+    struct str id =
+        s.len && *s.ptr == '.' && s.len < v->text.len ? str_from(s, 1) : s; /* "*.example" */
     return !id.len ? v->text.len > s.len : !control_id_wrong(id);
 }
 
 /* NULL, or what is wrong. */
 static const char *scopes_wrong(const struct json *scopes) {
     if (scopes->kind != JSON_OBJECT) return "scopes is an object with tenants, labels or both";
-    const struct json *tenants = json_get_c(scopes, "tenants"), *labels = json_get_c(scopes, "labels");
+    const struct json *tenants = json_get_c(scopes, "tenants"),
+                      *labels = json_get_c(scopes, "labels");
     if (scopes->n != (uint32_t)(tenants != NULL) + (labels != NULL))
         return "scopes has tenants and labels, and no other members";
     if (tenants && (tenants->kind != JSON_ARRAY || !tenants->n || tenants->n > SCOPE_TENANTS))
-        return "scopes.tenants is a list of 1 to 12 tenants' ids, each with one * at its start or end at most";
+        return "scopes.tenants is a list of 1 to 12 tenants' ids, each with one * at its start or "
+               "end at most";
     for (uint32_t i = 0; tenants && i < tenants->n; i++)
         if (!pattern_fine(tenants->items[i]))
-            return "scopes.tenants has something that is no id, with one * at its start or end at most";
+            return "scopes.tenants has something that is no id, with one * at its start or end at "
+                   "most";
     if (labels && (labels->kind != JSON_OBJECT || !labels->n || labels->n > SCOPE_LABELS))
         return "scopes.labels is an object of 1 to 4 labels";
     for (uint32_t i = 0; labels && i < labels->n; i++)
-        if (!labels->keys[i].len || labels->keys[i].len > SCOPE_TEXT_BYTES || !utf8_valid(labels->keys[i]) ||
-            memchr(labels->keys[i].ptr, 0, labels->keys[i].len) || !text_fine(labels->items[i], SCOPE_TEXT_BYTES))
+        if (!labels->keys[i].len || labels->keys[i].len > SCOPE_TEXT_BYTES ||
+            !utf8_valid(labels->keys[i]) || memchr(labels->keys[i].ptr, 0, labels->keys[i].len) ||
+            !text_fine(labels->items[i], SCOPE_TEXT_BYTES))
             return "scopes.labels has a value that is no text";
     return NULL;
 }
@@ -85,7 +104,8 @@ static const char *wish_wrong(const struct json *body, struct wish *w) {
     for (size_t i = 0; role && role->kind == JSON_STRING && i < sizeof roles / sizeof *roles; i++)
         known = known || str_is(role->text, roles[i]);
     if (!known) return "role is admin, author, releaser, viewer or edge";
-    if (seconds && (!json_int64(seconds, &w->seconds) || w->seconds < 1 || w->seconds > most_seconds))
+    if (seconds &&
+        (!json_int64(seconds, &w->seconds) || w->seconds < 1 || w->seconds > most_seconds))
         return "expires_in_s is a number of seconds, at least 1";
     w->name = name->text;
     w->role = role->text;
@@ -103,9 +123,10 @@ static enum err refuse(struct api_call *c, int status, const char *code, const c
 static enum err use_up(struct api_call *c, int64_t now_ms) {
     struct db_rows rows;
     if (!c->who.once) return OK;
-    enum err e = DB_QUERY(c->db, c->arena, &rows,
-                          "UPDATE tokens SET revoked_ms = $2, used_ms = $2 WHERE id = $1 AND revoked_ms = 0",
-                          db_text(c->who.token), db_int(now_ms));
+    enum err e =
+        DB_QUERY(c->db, c->arena, &rows,
+                 "UPDATE tokens SET revoked_ms = $2, used_ms = $2 WHERE id = $1 AND revoked_ms = 0",
+                 db_text(c->who.token), db_int(now_ms));
     if (!e && !rows.changed) return refuse(c, 401, "unauthorized", "this one-time token was used");
     return e;
 }
@@ -120,12 +141,13 @@ static enum err name_free(struct api_call *c, struct str name, int64_t now_ms) {
                      " (expires_ms = 0 OR expires_ms > $2)",
                      db_text(name), db_int(now_ms));
     if (!e && rows.n)
-        return refuse(c, 409, "conflict", "a token of that name is there: the audit log could not tell them apart");
+        return refuse(c, 409, "conflict",
+                      "a token of that name is there: the audit log could not tell them apart");
     return e;
 }
 
-static enum err add_token(struct api_call *c, const struct wish *w, const char *token, int64_t now_ms,
-                          struct json **out) {
+static enum err add_token(struct api_call *c, const struct wish *w, const char *token,
+                          int64_t now_ms, struct json **out) {
     struct db_rows rows;
     struct buf scopes;
     uint8_t hash[32];
@@ -141,10 +163,13 @@ static enum err add_token(struct api_call *c, const struct wish *w, const char *
     enum err e = scopes.err;
     if (!e)
         e = DB_QUERY(c->db, c->arena, &rows,
-                     "INSERT INTO tokens (id, name, hash, role, scopes, once, created_ms, created_by, expires_ms,"
-                     " revoked_ms, used_ms) VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, 0, 0) RETURNING " COLUMNS,
-                     db_cstr(id), db_text(w->name), db_bytes(hash, 32), db_text(w->role), db_text(buf_view(&scopes)),
-                     db_int(now_ms), db_text(c->who.name), db_int(w->seconds ? now_ms + w->seconds * 1000 : 0));
+                     "INSERT INTO tokens (id, name, hash, role, scopes, once, created_ms, "
+                     "created_by, expires_ms,"
+                     " revoked_ms, used_ms) VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, 0, 0) "
+                     "RETURNING " COLUMNS,
+                     db_cstr(id), db_text(w->name), db_bytes(hash, 32), db_text(w->role),
+                     db_text(buf_view(&scopes)), db_int(now_ms), db_text(c->who.name),
+                     db_int(w->seconds ? now_ms + w->seconds * 1000 : 0));
     buf_deinit(&scopes);
     if (e) return e;
     if (rows.n != 1) return ERR_INTERNAL;
@@ -170,7 +195,9 @@ static enum err create_body(struct api_call *c) {
     json_set(c->arena, detail, STR("role"), json_string(c->arena, w.role));
     if (w.scopes) json_set(c->arena, detail, STR("scopes"), json_get_c(body, "scopes"));
     e = db_notify(c->db, "tokens", json_get_c(made, "id")->text);
-    if (!e) e = audit_add(c->db, c->arena, c->who.name, "token.create", json_get_c(made, "id")->text, detail);
+    if (!e)
+        e = audit_add(c->db, c->arena, c->who.name, "token.create", json_get_c(made, "id")->text,
+                      detail);
     if (e) return e;
     json_set(c->arena, made, STR("token"), json_string(c->arena, str_of(token)));
     c->secret = true;
@@ -193,17 +220,19 @@ static void token_list(struct api_call *c) {
     struct json *items = json_array(c->arena);
     bool all = str_is(api_param(c, "all"), "true");
     if (!api_need_unscoped(c) || !api_page_read(c, &page)) return;
-    enum err e = DB_QUERY(c->db, c->arena, &rows,
-                          "SELECT " COLUMNS " FROM tokens WHERE id > $1 AND (revoked_ms = 0 OR $2 = 1)"
-                          " ORDER BY id LIMIT $3",
-                          db_text(page.after), db_int(all), db_int(page.limit + 1));
+    enum err e =
+        DB_QUERY(c->db, c->arena, &rows,
+                 "SELECT " COLUMNS " FROM tokens WHERE id > $1 AND (revoked_ms = 0 OR $2 = 1)"
+                 " ORDER BY id LIMIT $3",
+                 db_text(page.after), db_int(all), db_int(page.limit + 1));
     if (e) {
         api_store_error(c, e);
         return;
     }
     bool more = rows.n > page.limit;
     uint32_t n = more ? (uint32_t)page.limit : rows.n;
-    for (uint32_t i = 0; i < n; i++) json_push(c->arena, items, token_json(c->arena, db_row(&rows, i)));
+    for (uint32_t i = 0; i < n; i++)
+        json_push(c->arena, items, token_json(c->arena, db_row(&rows, i)));
     api_page(c, items, more ? db_row(&rows, n - 1)[C_ID].s : STR(""));
 }
 
@@ -211,7 +240,8 @@ static void token_self(struct api_call *c) {
     struct arena *a = c->arena;
     struct db_rows rows = {.n = 0};
     enum err e = c->who.token.len
-                     ? DB_QUERY(c->db, a, &rows, "SELECT " COLUMNS " FROM tokens WHERE id = $1", db_text(c->who.token))
+                     ? DB_QUERY(c->db, a, &rows, "SELECT " COLUMNS " FROM tokens WHERE id = $1",
+                                db_text(c->who.token))
                      : OK;
     struct json *t = !e && rows.n ? token_json(a, db_row(&rows, 0)) : json_object(a);
     if (!rows.n) {
@@ -233,14 +263,16 @@ static enum err delete_body(struct api_call *c) {
     bool all = api_may(&c->who, RIGHT_ADMIN) && api_unscoped(&c->who) && !c->who.once;
     if (!str_eq(id, c->who.token) && !all)
         return refuse(c, 403, "forbidden", "this token may revoke itself, and no other");
-    enum err e = DB_QUERY(c->db, c->arena, &rows, "SELECT name, revoked_ms FROM tokens WHERE id = $1", db_text(id));
+    enum err e = DB_QUERY(c->db, c->arena, &rows,
+                          "SELECT name, revoked_ms FROM tokens WHERE id = $1", db_text(id));
     if (e) return e;
     if (!rows.n) return refuse(c, 404, "not_found", "there is no such token");
     const struct db_value *row = db_row(&rows, 0);
     struct json *detail = json_object(c->arena);
     json_set(c->arena, detail, STR("name"), json_string(c->arena, row[0].s));
-    e = DB_QUERY(c->db, c->arena, &rows, "UPDATE tokens SET revoked_ms = $2 WHERE id = $1 AND revoked_ms = 0",
-                 db_text(id), db_int(control_now_ms()));
+    e = DB_QUERY(c->db, c->arena, &rows,
+                 "UPDATE tokens SET revoked_ms = $2 WHERE id = $1 AND revoked_ms = 0", db_text(id),
+                 db_int(control_now_ms()));
     if (!e && rows.changed) e = db_notify(c->db, "tokens", id);
     if (!e && rows.changed) e = audit_add(c->db, c->arena, c->who.name, "token.delete", id, detail);
     if (!e) api_json(c, 204, NULL);

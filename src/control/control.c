@@ -160,8 +160,21 @@ static enum err open_blobs(struct control *c, char why[CONTROL_WHY_BYTES]) {
     enum err e = blobs_open(c->config->blobs, &c->blobs, text);
     if (e) snprintf(why, CONTROL_WHY_BYTES, "blobs %.100s: %.380s", c->config->blobs, text);
     if (!e) e = bundle_cache_new(BUNDLE_CACHE_BYTES, &c->bundles);
-    if (e) return e;
-    e = signer_open(c->config->signing_keys, c->config->n_signing_keys, &c->signer, text);
+    return e;
+}
+
+/* Replicas that drew keys of their own would undo each other's work: on one store they share a
+ * named one. */
+static enum err open_keys(struct control *c, char why[CONTROL_WHY_BYTES]) {
+    const struct control_config *config = c->config;
+    bool named = config->n_signing_keys > 0;
+    char text[SIGN_WHY_BYTES] = "";
+    enum err e = named || config->own_key ? OK : ERR_INVALID;
+    if (e) snprintf(text, sizeof text, "name one by --signing-key, the same for all replicas");
+    if (!e && !named) e = signer_make_key(config->own_key, text);
+    if (!e)
+        e = signer_open(named ? config->signing_keys : &config->own_key,
+                        named ? config->n_signing_keys : 1, &c->signer, text);
     if (e) snprintf(why, CONTROL_WHY_BYTES, "signing keys: %.480s", text);
     return e;
 }
@@ -170,6 +183,7 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
     char text[DB_WHY_BYTES] = "";
     enum err e = open_store(c, why);
     if (!e) e = open_blobs(c, why);
+    if (!e) e = open_keys(c, why);
     if (!e) e = api_new(c, &c->api, port, why);
     if (!e && (e = rollouts_new(c, &c->rollouts, text)))
         snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);

@@ -20,6 +20,8 @@ struct control_config {
         *cdn_url; /* bundles are fetched at cdn_url/tenants/…; NULL: here, at /blobs/tenants/… */
     const char **signing_keys; /* files; the first signs */
     uint32_t n_signing_keys;
+    const char
+        *own_key; /* the file of a key that is drawn when none is named; NULL: one has to be */
     const char **purges; /* CDNs: "cloudfront:ID", "varnish:URL", "nginx:URL", "http:METHOD:URL" */
     uint32_t n_purges;
     const char **reloads; /* edges' admin doors that are told: "https://edge-7:8383" */

@@ -124,6 +124,83 @@ def lifetimes():
         a.stop(), b.stop()
 
 
+def right_of(method, path):
+    """Which roles may call a route, as docs/control.md has it."""
+    if path in ("/", "/health", "/v1/openapi.json", "/v1/signing-keys"):
+        return {"", "admin", "author", "releaser", "viewer", "edge"}
+    if path == "/v1/tokens/self" or (method, path) == ("DELETE", "/v1/tokens/{id}"):
+        return {"admin", "author", "releaser", "viewer", "edge"}
+    if path.startswith(("/v1/tokens", "/v1/audit")):
+        return {"admin"}
+    if path.startswith(("/v1/edges/feed", "/v1/edges/tenants", "/bundles", "/blobs")) or (method, path) == ("POST", "/v1/edges/{node}/status"):
+        return {"admin", "edge"}
+    if method == "GET":
+        return {"admin", "author", "releaser", "viewer"}
+    return {"admin", "releaser"} if path.startswith(("/v1/rollouts", "/v1/releases")) or path.endswith("/rollback") else {"admin", "author"}
+
+
+def rights():
+    c = Control().start()
+    tokens = {role: make(c, role)["token"] for role in ("admin", "author", "releaser", "viewer", "edge")}
+    expired = make(c, "admin", expires_in_s=1)["token"]
+    time.sleep(1.1)
+    for line in subprocess.run([REGENT, "control", "--routes"], capture_output=True, text=True).stdout.split("\n")[:-1]:
+        method, path = line.split(" ")
+        may = right_of(method, path)
+        at = re.sub(r"\{[^}]*\}", "nothing", path)
+        body = None if method in ("GET", "DELETE") else {}
+        got = {role: c.call(method, at, body, token=token)[:2] for role, token in tokens.items()}
+        refused = {role for role, (status, reply) in got.items() if status == 403 and reply["code"] == "forbidden" and "the role" in reply["message"]}
+        equal(f"{line}: who may", set(tokens) - refused, may - {""})
+        check(f"{line}: nobody unknown", (c.call(method, at, body, token=False)[0] == 401) == ("" not in may))
+        if "" not in may:
+            c2 = call_from(c, f"127.0.2.{hash(line) % 250 + 1}", method, at, expired)
+            equal(f"{line}: no expired token", c2[0], 401)
+    c.stop()
+
+
+def scoped():
+    """Whoever has scopes neither sees nor changes anything else, by whatever route."""
+    c = Control().start()
+    for tenant, plan in (("eu-1", "gold"), ("us-1", "gold"), ("eu-2", "free")):
+        c.must("PUT", "/v1/tenants/" + tenant, {"files": {"policy.rego": "package p\n\nallow := true\n"}, "labels": {"plan": plan}})
+    wait_for(lambda: not c.must("GET", "/v1/status")["build_jobs_open"], 20)
+    before = {t: c.must("GET", "/v1/tenants/" + t) for t in ("eu-1", "us-1", "eu-2")}
+    scopes = {"tenants": ["eu-*"], "labels": {"plan": "gold"}}
+    tokens = {role: make(c, role, scopes=scopes)["token"] for role in ("admin", "author", "releaser", "viewer", "edge")}
+    for role in ("admin", "viewer"):
+        equal(f"a list shows a scoped {role} what it sees", [t["id"] for t in c.must("GET", "/v1/tenants", token=tokens[role])["items"]], ["eu-1"])
+    lists = ("/v1/tenants", "/v1/builds", "/v1/versions", "/v1/releases", "/v1/rollouts", "/v1/digests", "/v1/edges/feed?node=n")
+    for line in subprocess.run([REGENT, "control", "--routes"], capture_output=True, text=True).stdout.split("\n")[:-1]:
+        method, path = line.split(" ")
+        files = {"files": {"policy.rego": "package q\n"}}
+        body = None if method in ("GET", "DELETE") else {"/v1/tenants/{id}": files, "/v1/templates/{id}": files, "/v1/libraries/{id}": files, "/v1/tokens": {"name": "x", "role": "admin"},
+                                                         "/v1/tenants/{id}/checks": []}.get(path, {})
+        for role, token in tokens.items():
+            for other in ("us-1", "eu-2"):
+                if not path.startswith(("/v1/tenants/{id}", "/bundles/{id}", "/v1/edges/tenants/{id}")):
+                    break
+                at = re.sub(r"\{[^}]*\}", "x", path.replace("{id}", other, 1))
+                status, reply, _ = c.call(method, at, body, token=token)
+                check(f"{method} {at}: not for a scoped {role}", status in (400, 403, 404), (status, reply))
+            if path.startswith(("/v1/templates", "/v1/libraries", "/v1/tokens", "/v1/audit")) and method != "GET" and "/tokens/{id}" not in path:
+                status, reply, _ = c.call(method, path.replace("{id}", "shared"), body, token=token)
+                check(f"{method} {path}: what all share is not for a scoped {role}", status in (400, 403), (status, reply))
+    for method, path, body in (("POST", "/v1/builds", {"tenants": ["us-1"]}), ("POST", "/v1/releases", {"tenant": "us-1", "version": "1-000000000000"}),
+                               ("POST", "/v1/releases", {"tenants": ["eu-2"]}), ("PUT", "/v1/tenants/eu-9", {"labels": {"plan": "free"}}),
+                               ("PUT", "/v1/tenants/us-9", {"labels": {"plan": "gold"}}), ("POST", "/v1/apply", {"tenants": {"us-1": {}}})):
+        status, reply, _ = c.call(method, path, body, token=tokens["admin"])
+        check(f"{method} {path} {str(body)[:60]}: not for a scoped admin", status in (400, 403, 404, 422), (status, reply))
+    for path in lists:
+        for role in ("admin", "viewer", "edge"):
+            status, reply, _ = c.call("GET", path, token=tokens[role])
+            text = json.dumps(reply)
+            check(f"GET {path} tells a scoped {role} of no other tenant", "us-1" not in text and "eu-2" not in text, (status, text[:500]))
+    after = {t: c.must("GET", "/v1/tenants/" + t) for t in before}
+    equal("others are what they were", after, before)
+    c.stop()
+
+
 def guesses():
     for name, store in each_store():
         c = Control(store=store).start()
@@ -471,4 +548,4 @@ def end_under_load():
 
 
 if __name__ == "__main__":
-    run_parts([first_token, lifetimes, guesses, once, pages, hostile_text, bodies, paths, certificates, told, store_gone, end_under_load])
+    run_parts([first_token, lifetimes, rights, scoped, guesses, once, pages, hostile_text, bodies, paths, certificates, told, store_gone, end_under_load])

@@ -6,7 +6,11 @@
 #include "control/blob_driver.h"
 #include <stdio.h>
 
+enum { NAME_BYTES = 200 }; /* a tenant's id, a version */
+
 const char *const blob_parts[BLOB_PARTS] = {"bundle.tar.gz", "policy.wasm", "policy.wasm.sha256"};
+const char *const blob_part_types[BLOB_PARTS] = {"application/gzip", "application/wasm",
+                                                 "text/plain"};
 
 enum err blobs_open(const char *url, struct blobs **out, char why[BLOB_WHY_BYTES]) {
     if (strncmp(url, "dir:", 4) == 0 && url[4]) return blob_file_open(url + 4, out, why);
@@ -46,22 +50,22 @@ static enum err key_text(struct str key, char out[BLOB_KEY_BYTES], char why[BLOB
     return ERR_INVALID;
 }
 
-/* A tenant's id or a version as one part of a key. */
-static enum err part_text(struct str part, char out[BLOB_KEY_BYTES], char why[BLOB_WHY_BYTES]) {
-    if (part_ok(part) && part.len < 200 && !memchr(part.ptr, '/', part.len))
-        return memcpy(out, part.ptr, part.len), out[part.len] = 0, OK;
-    snprintf(why, BLOB_WHY_BYTES, "a tenant or version cannot have this name");
-    return ERR_INVALID;
+enum err blobs_put_all(struct blobs *b, const struct blob_object *objects, uint32_t n,
+                       char why[BLOB_WHY_BYTES]) {
+    char text[BLOB_KEY_BYTES];
+    for (uint32_t i = 0; i < n; i++) {
+        enum err e = key_text(objects[i].key, text, why);
+        if (e) return e;
+        if (objects[i].bytes.len <= BLOB_OBJECT_BYTES) continue;
+        snprintf(why, BLOB_WHY_BYTES, "%s: larger than %d bytes", text, BLOB_OBJECT_BYTES);
+        return ERR_LIMIT;
+    }
+    return n ? b->driver->put(b, objects, n, why) : OK;
 }
 
 enum err blobs_put(struct blobs *b, struct str key, struct str bytes, const struct blob_note *note,
                    char why[BLOB_WHY_BYTES]) {
-    char text[BLOB_KEY_BYTES];
-    enum err e = key_text(key, text, why);
-    if (e) return e;
-    if (bytes.len <= BLOB_OBJECT_BYTES) return b->driver->put(b, text, bytes, note, why);
-    snprintf(why, BLOB_WHY_BYTES, "%s: larger than %d bytes", text, BLOB_OBJECT_BYTES);
-    return ERR_LIMIT;
+    return blobs_put_all(b, &(struct blob_object){key, bytes, note}, 1, why);
 }
 
 enum err blobs_get(struct blobs *b, struct str key, struct buf *out, char why[BLOB_WHY_BYTES]) {
@@ -84,16 +88,36 @@ enum err blobs_delete(struct blobs *b, struct str key, char why[BLOB_WHY_BYTES])
 
 enum err blobs_sync(struct blobs *b, char why[BLOB_WHY_BYTES]) { return b->driver->sync(b, why); }
 
+static bool name_ok(struct str name) {
+    return part_ok(name) && name.len < NAME_BYTES && !memchr(name.ptr, '/', name.len);
+}
+
+void blobs_point_all(struct blobs *b, struct blob_pointer *items, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        struct blob_pointer *p = &items[i];
+        bool ok = name_ok(p->tenant) && (!p->version.len || name_ok(p->version));
+        p->err = ok ? OK : ERR_INVALID;
+        snprintf(p->why, sizeof p->why, "%s",
+                 ok ? "" : "a tenant or version cannot have this name");
+    }
+    if (n) b->driver->point(b, items, n);
+}
+
+static enum err point_one(struct blobs *b, struct blob_pointer *p, char why[BLOB_WHY_BYTES]) {
+    blobs_point_all(b, p, 1);
+    if (p->err) snprintf(why, BLOB_WHY_BYTES, "%s", p->why);
+    return p->err;
+}
+
 enum err blobs_point(struct blobs *b, struct str tenant, struct str version, struct str sha256,
                      const struct blob_note *note, char why[BLOB_WHY_BYTES]) {
-    char t[BLOB_KEY_BYTES], v[BLOB_KEY_BYTES];
-    enum err e = part_text(tenant, t, why);
-    if (!e) e = part_text(version, v, why);
-    return e ? e : b->driver->point(b, t, v, sha256, note, why);
+    struct blob_pointer p = {.tenant = tenant, .version = version, .sha256 = sha256, .note = *note};
+    if (version.len) return point_one(b, &p, why);
+    snprintf(why, BLOB_WHY_BYTES, "there is no version to point at");
+    return ERR_INVALID;
 }
 
 enum err blobs_unpoint(struct blobs *b, struct str tenant, char why[BLOB_WHY_BYTES]) {
-    char t[BLOB_KEY_BYTES];
-    enum err e = part_text(tenant, t, why);
-    return e ? e : b->driver->unpoint(b, t, why);
+    struct blob_pointer p = {.tenant = tenant, .version = STR("")};
+    return point_one(b, &p, why);
 }

@@ -12,10 +12,11 @@ struct blobs; /* any thread */
 enum { BLOB_WHY_BYTES = 512, BLOB_KEY_BYTES = 512, BLOB_OBJECT_BYTES = 64 << 20 };
 
 /* url: "dir:PATH" (made when it is not there), or
- * "s3://BUCKET[/PREFIX]?endpoint=URL&region=NAME[&path_style=true]", credentials from
- * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the profile ($AWS_PROFILE) of
+ * "s3://BUCKET[/PREFIX]?endpoint=URL&region=NAME", which takes path_style=true|false,
+ * allow_plain=true, ca_file=FILE and timeout_ms=N too, with credentials from AWS_ACCESS_KEY_ID,
+ * AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the profile ($AWS_PROFILE) of
  * $AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials. ERR_INVALID, ERR_IO, ERR_UNSUPPORTED with a
- * sentence in why. */
+ * sentence in why. A server that does not answer is no error yet: it may do so later. */
 MUST_USE enum err blobs_open(const char *url, struct blobs **out, char why[BLOB_WHY_BYTES]);
 void blobs_close(struct blobs *b);
 
@@ -31,6 +32,13 @@ struct blob_note {
  * sentence in why that names the key. */
 MUST_USE enum err blobs_put(struct blobs *b, struct str key, struct str bytes,
                             const struct blob_note *note, char why[BLOB_WHY_BYTES]);
+/* Several, at once where the store is far away. Not OK: some may be there. */
+struct blob_object {
+    struct str key, bytes;
+    const struct blob_note *note;
+};
+MUST_USE enum err blobs_put_all(struct blobs *b, const struct blob_object *objects, uint32_t n,
+                                char why[BLOB_WHY_BYTES]);
 /* Appends the object to out. ERR_NOT_FOUND; ERR_LIMIT: larger than out may be. */
 MUST_USE enum err blobs_get(struct blobs *b, struct str key, struct buf *out,
                             char why[BLOB_WHY_BYTES]);
@@ -49,5 +57,13 @@ MUST_USE enum err blobs_point(struct blobs *b, struct str tenant, struct str ver
                               char why[BLOB_WHY_BYTES]);
 /* Takes the pointer away: the tenant's versions stay. */
 MUST_USE enum err blobs_unpoint(struct blobs *b, struct str tenant, char why[BLOB_WHY_BYTES]);
+/* Many, at once where the store is far away; each says how it ended. version "": unpoint. */
+struct blob_pointer {
+    struct str tenant, version, sha256;
+    struct blob_note note;
+    enum err err;
+    char why[BLOB_WHY_BYTES];
+};
+void blobs_point_all(struct blobs *b, struct blob_pointer *items, uint32_t n);
 
 #endif

@@ -4,18 +4,17 @@
 #define REGENT_CONTROL_BLOB_DRIVER_H
 #include "control/blob.h"
 
-/* Each as the function of blob.h of that name; keys are valid. */
+/* Each as the function of blob.h of that name (put, point: as put_all, point_all); keys are valid.
+ */
 struct blob_driver {
     void (*close)(struct blobs *b);
-    enum err (*put)(struct blobs *b, const char *key, struct str bytes,
-                    const struct blob_note *note, char *why);
+    enum err (*put)(struct blobs *b, const struct blob_object *objects, uint32_t n, char *why);
     enum err (*get)(struct blobs *b, const char *key, struct buf *out, char *why);
     enum err (*has)(struct blobs *b, const char *key, bool *out, char *why);
     enum err (*remove)(struct blobs *b, const char *key, char *why);
     enum err (*sync)(struct blobs *b, char *why);
-    enum err (*point)(struct blobs *b, const char *tenant, const char *version, struct str sha256,
-                      const struct blob_note *note, char *why);
-    enum err (*unpoint)(struct blobs *b, const char *tenant, char *why);
+    void (*point)(struct blobs *b, struct blob_pointer *items,
+                  uint32_t n); /* but those whose err is set */
 };
 struct blobs { /* the first member of each kind's own */
     const struct blob_driver *driver;
@@ -24,6 +23,8 @@ struct blobs { /* the first member of each kind's own */
 /* The objects of a version, the bundle first. */
 enum { BLOB_PARTS = 3 };
 extern const char *const blob_parts[BLOB_PARTS];
+
+extern const char *const blob_part_types[BLOB_PARTS]; /* Content-Type */
 
 MUST_USE enum err blob_file_open(const char *path, struct blobs **out, char why[BLOB_WHY_BYTES]);
 MUST_USE enum err blob_s3_open(const char *url, struct blobs **out, char why[BLOB_WHY_BYTES]);

@@ -172,11 +172,8 @@ static int place(struct folder_blobs *f, const char *temporary, const char *key)
     return ENOENT;
 }
 
-static enum err file_put(struct blobs *b, const char *key, struct str bytes,
-                         const struct blob_note *note, char *why) {
-    struct folder_blobs *f = of(b);
+static enum err put_one(struct folder_blobs *f, const char *key, struct str bytes, char *why) {
     char name[NAME_BYTES];
-    (void)note;
     temporary_name(f, name);
     int fd = openat(f->temporary, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return failed(f, "write", key, errno, why);
@@ -186,6 +183,17 @@ static enum err file_put(struct blobs *b, const char *key, struct str bytes,
     if (!error) return OK;
     unlinkat(f->temporary, name, 0);
     return failed(f, "write", key, error, why);
+}
+
+static enum err file_put(struct blobs *b, const struct blob_object *objects, uint32_t n,
+                         char *why) {
+    enum err e = OK;
+    for (uint32_t i = 0; i < n && !e; i++) {
+        char key[BLOB_KEY_BYTES];
+        snprintf(key, sizeof key, "%.*s", STR_FMT(objects[i].key));
+        e = put_one(of(b), key, objects[i].bytes, why);
+    }
+    return e;
 }
 
 static enum err read_all(int fd, struct buf *out) {
@@ -286,16 +294,15 @@ static int link_parts(struct folder_blobs *f, const char *tenant, bool replace) 
     return 0;
 }
 
-static enum err file_point(struct blobs *b, const char *tenant, const char *version,
-                           struct str sha256, const struct blob_note *note, char *why) {
-    struct folder_blobs *f = of(b);
+static enum err point_one(struct folder_blobs *f, const char *tenant, const char *version,
+                          char *why) {
     char key[BLOB_KEY_BYTES * 2], to[BLOB_KEY_BYTES + NAME_BYTES];
     struct stat st;
-    (void)sha256, (void)note;
     snprintf(key, sizeof key, "tenants/%s/versions/%s/%s", tenant, version, blob_parts[0]);
     if (fstatat(f->root, key, &st, 0)) {
         if (errno != ENOENT) return failed(f, "look at", key, errno, why);
-        snprintf(why, BLOB_WHY_BYTES, "blob store %s: %s is not there", f->path, key);
+        snprintf(why, BLOB_WHY_BYTES, "blob store %s: %.200s/%.200s is not there", f->path, tenant,
+                 version);
         return ERR_NOT_FOUND;
     }
     snprintf(key, sizeof key, "tenants/%s/current", tenant);
@@ -307,11 +314,23 @@ static enum err file_point(struct blobs *b, const char *tenant, const char *vers
 }
 
 /* The three links stay, and lead nowhere: like files that are not there. */
-static enum err file_unpoint(struct blobs *b, const char *tenant, char *why) {
+static enum err unpoint_one(struct folder_blobs *f, const char *tenant, char *why) {
     char key[BLOB_KEY_BYTES];
     snprintf(key, sizeof key, "tenants/%s/current", tenant);
-    if (unlinkat(of(b)->root, key, 0) == 0 || errno == ENOENT || errno == ENOTDIR) return OK;
-    return failed(of(b), "delete", key, errno, why);
+    if (unlinkat(f->root, key, 0) == 0 || errno == ENOENT || errno == ENOTDIR) return OK;
+    return failed(f, "delete", key, errno, why);
+}
+
+static void file_point(struct blobs *b, struct blob_pointer *items, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        char tenant[BLOB_KEY_BYTES], version[BLOB_KEY_BYTES];
+        struct blob_pointer *p = &items[i];
+        if (p->err) continue;
+        snprintf(tenant, sizeof tenant, "%.*s", STR_FMT(p->tenant));
+        snprintf(version, sizeof version, "%.*s", STR_FMT(p->version));
+        p->err = p->version.len ? point_one(of(b), tenant, version, p->why)
+                                : unpoint_one(of(b), tenant, p->why);
+    }
 }
 
 static const struct blob_driver file_driver = {.close = file_close,
@@ -320,5 +339,4 @@ static const struct blob_driver file_driver = {.close = file_close,
                                                .has = file_has,
                                                .remove = file_remove,
                                                .sync = file_sync,
-                                               .point = file_point,
-                                               .unpoint = file_unpoint};
+                                               .point = file_point};

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "edge/source_work.h"
 #include "edge/verify.h"
+#include "net/aws.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -100,7 +101,7 @@ static bool is_conditional(const struct errand *e) {
 
 /* Secrets go to the source's own server only. */
 static uint32_t put_headers(struct errand *e, struct http_header *headers,
-                            const struct source_keys *keys, char *prefer, size_t prefer_bytes) {
+                            const struct aws_keys *keys, char *prefer, size_t prefer_bytes) {
     const struct edge_source *c = e->origin->config;
     const struct supply *t = e->supply;
     uint32_t n = 0;
@@ -129,11 +130,11 @@ static uint32_t put_headers(struct errand *e, struct http_header *headers,
 static enum err send(struct errand *e, char *why, size_t why_bytes) {
     const struct edge_source *c = e->origin->config;
     struct http_header headers[8];
-    struct source_keys keys = {{0}, {0}};
+    struct aws_keys keys = {{0}, {0}};
     char prefer[64], region[65];
     uint64_t wait_us = e->long_poll ? c->long_poll_us : 0;
     enum err err = read_token(e->origin, why, why_bytes);
-    if (!err && c->kind == SOURCE_S3) err = source_read_keys(c, &keys, why, why_bytes);
+    if (!err && c->kind == SOURCE_S3) err = aws_keys_read(c->credentials_file, &keys, why, why_bytes);
     if (err) return err;
     snprintf(region, sizeof region, "%.*s", STR_FMT(c->region));
     struct fetch_request q = {.url = e->url,

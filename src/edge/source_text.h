@@ -59,16 +59,6 @@ MUST_USE enum err source_read_feed(struct arena *a, struct str text, struct sour
 MUST_USE enum err source_read_change(struct arena *a, struct str text, struct source_change *out, char *why,
                                      size_t why_bytes);
 
-/* AWS credentials: the file if given, else AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else
- * AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials; profile AWS_PROFILE, or default. ERR_NOT_FOUND with why. */
-struct source_keys {
-    char pair[512];     /* "ID:SECRET" */
-    char session[2048]; /* "": none */
-};
-MUST_USE enum err source_read_keys(const struct edge_source *s, struct source_keys *out, char *why, size_t why_bytes);
-/* The same of a file's text. */
-bool source_profile(struct str text, struct str profile, struct source_keys *out);
-
 /* How long to wait after the n-th failure in a row (from 1): doubles from a second (or the poll interval, if that is
  * shorter) up to a minute (or the poll interval, if that is longer); random: any number, so that nodes spread. */
 uint64_t source_backoff_ms(uint32_t failures, uint64_t poll_us, uint64_t random);

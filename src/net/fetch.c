@@ -16,7 +16,7 @@
 #undef curl_easy_getinfo
 #undef curl_multi_setopt
 
-enum { CONNECT_MS = 5000, TOTAL_MS = 10000, HEADER_BYTES = 2048 };
+enum { CONNECT_MS = 5000, TOTAL_MS = 10000, HEADER_BYTES = 4096 };
 
 /* What is used of the library. */
 #define FUNCTIONS                                                                                  \
@@ -160,7 +160,8 @@ static bool set_who(struct fetcher *f, CURL *easy, const struct fetch_request *q
     if (q->certificate) SET(CURLOPT_SSLCERT, q->certificate);
     if (q->key) SET(CURLOPT_SSLKEY, q->key);
     if (q->aws_region) {
-        snprintf(region, sizeof region, "aws:amz:%s:s3", q->aws_region);
+        snprintf(region, sizeof region, "aws:amz:%s:%s", q->aws_region,
+                 q->aws_service ? q->aws_service : "s3");
         SET(CURLOPT_AWS_SIGV4, region);
         SET(CURLOPT_USERPWD, q->aws_keys);
         SET(CURLOPT_PATH_AS_IS, 1L);

@@ -20,7 +20,7 @@ struct fetch_wanted {
 
 struct fetch_request {
     const char *url;    /* https://, or http:// to this machine only, unless allow_plain */
-    const char *method; /* NULL: GET, or POST with a body */
+    const char *method; /* NULL: GET, or POST with a body; "HEAD", "PUT", "DELETE" … */
     struct str body;
     const struct http_header *headers; /* "if-none-match" makes it conditional: status 304 comes back */
     uint32_t n_headers;
@@ -29,8 +29,9 @@ struct fetch_request {
     bool allow_plain;
     const char *unix_socket; /* path, or @NAME, to which the request goes whatever the URL's host; NULL: none */
     const char *certificate, *key; /* PEM files, shown to the server; NULL: none */
-    const char *aws_region; /* signed for S3 of this region (SigV4), with */
-    const char *aws_keys;   /* "ACCESS_KEY_ID:SECRET" */
+    const char *aws_region;  /* signed for a service of this region (SigV4), with */
+    const char *aws_keys;    /* "ACCESS_KEY_ID:SECRET" */
+    const char *aws_service; /* NULL: "s3". All headers are signed; of two, neither name may begin with the other */
     const char *ca_file; /* PEM; NULL: $SSL_CERT_FILE, or the system's */
     const _Atomic bool *cancel; /* looked at about once a second; NULL: none */
 };

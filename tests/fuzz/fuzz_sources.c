@@ -2,6 +2,7 @@
  * in: libFuzzer's bytes; the first chooses what the rest is. out: crashes only. owns: an arena an input. Laws: what names a tenant is a valid id;
  * a URL made of any id stays below its source; two URLs of one server have one host. Build: tests/fuzz/run.sh. */
 #include "edge/source_text.h"
+#include "net/aws.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -41,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena a;
     struct source_ids ids = {0};
     struct source_feed feed = {0};
-    struct source_keys keys;
+    struct aws_keys keys;
     char why[256];
     if (!size) return 0;
     char *copy = malloc(size); /* so that reading past its end is seen */
@@ -61,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             for (uint32_t i = 0; i < feed.n; i++) law(source_tenant_valid(feed.items[i].tenant));
         break;
     case 3:
-        if (source_profile(text, STR("default"), &keys)) law(strchr(keys.pair, ':') != NULL);
+        if (aws_profile(text, STR("default"), &keys)) law(strchr(keys.pair, ':') != NULL);
         break;
     case 4: check_urls(text); break;
     case 5: check_hosts(text); break;

@@ -1,5 +1,6 @@
 /* What sources write and read: URLs, lists, changes, credentials, waiting times, ids that nobody has, who is due next. */
 #include "edge/source_work.h"
+#include "net/aws.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -152,17 +153,17 @@ static void feeds(void **state) {
 
 static void profiles(void **state) {
     (void)state;
-    struct source_keys k;
+    struct aws_keys k;
     struct str text = STR("aws_access_key_id = outside\n[default]\r\n# aws_access_key_id = no\naws_access_key_id=ID\r\n aws_secret_access_key = S=/+C \n"
                           "[ other ]\naws_access_key_id = ID2\naws_secret_access_key = S2\naws_session_token = T\n[half]\naws_access_key_id = x\n[default");
-    assert_true(source_profile(text, STR("default"), &k));
+    assert_true(aws_profile(text, STR("default"), &k));
     assert_string_equal(k.pair, "ID:S=/+C");
     assert_string_equal(k.session, "");
-    assert_true(source_profile(text, STR("other"), &k));
+    assert_true(aws_profile(text, STR("other"), &k));
     assert_string_equal(k.pair, "ID2:S2");
     assert_string_equal(k.session, "T");
-    assert_false(source_profile(text, STR("half"), &k));
-    assert_false(source_profile(text, STR("none"), &k));
+    assert_false(aws_profile(text, STR("half"), &k));
+    assert_false(aws_profile(text, STR("none"), &k));
 }
 
 static void backoff(void **state) {

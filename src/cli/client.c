@@ -277,6 +277,17 @@ int64_t client_number(const struct json *object, const char *key) {
     return json_int64(json_get_c(object, key), &n) ? n : 0;
 }
 
+struct json *client_copy(struct arena *a, const struct json *v) {
+    struct buf b;
+    struct json *out = NULL;
+    buf_init(&b, REPLY_BYTES);
+    json_print(v, false, 0, &b);
+    const char *text = b.err ? NULL : arena_strndup(a, (const char *)b.ptr, b.len);
+    if (!text || json_parse(a, (struct str){text, b.len}, &out, NULL)) out = NULL;
+    buf_deinit(&b);
+    return out;
+}
+
 const char *client_escape(struct arena *a, struct str s) {
     static const char plain[] = "-._~";
     char *out = arena_alloc(a, 3 * s.len + 1), *at = out;
@@ -295,9 +306,10 @@ const char *client_escape(struct arena *a, struct str s) {
 /* One page; *after gets the cursor of the next, "" on the last. */
 static int list_page(struct client *c, const char *path, struct arena *page, struct str *after,
                      client_each *each, void *ctx) {
-    const char *sep = strchr(path, '?') ? "&" : "?";
+    const char *sep = strchr(path, '?') ? "&" : "?",
+               *limit = strstr(path, "limit=") ? "" : "limit=1000";
     struct client_call q = {.method = "GET", .arena = page};
-    q.path = arena_printf(page, NULL, "%s%slimit=1000%s%s", path, sep, after->len ? "&after=" : "",
+    q.path = arena_printf(page, NULL, "%s%s%s%s%s", path, sep, limit, after->len ? "&after=" : "",
                           client_escape(page, *after));
     int code = client_ask(c, &q);
     if (code) return code;

@@ -89,7 +89,7 @@ int client_refused(const struct client_call *q);
 void client_print_errors(const struct json *errors, const char *indent);
 
 /* Every item of a list, page after page, each in an arena that lives until the next page: stops
- * when `each` does not return EXIT_OK. path may have a query. */
+ * when `each` does not return EXIT_OK. path may have a query, also with a limit (of a page). */
 typedef int client_each(void *ctx, const struct json *item);
 int client_list(struct client *c, const char *path, client_each *each, void *ctx);
 
@@ -98,6 +98,8 @@ const char *client_escape(struct arena *a, struct str s);
 /* A member that is a text, or "". */
 struct str client_text(const struct json *object, const char *key);
 int64_t client_number(const struct json *object, const char *key); /* 0: none */
+/* A copy that does not lie in the reply. NULL: no memory. */
+struct json *client_copy(struct arena *a, const struct json *v);
 /* Text of somebody else's for a terminal: control characters as '?'. */
 void client_print(FILE *to, struct str text);
 

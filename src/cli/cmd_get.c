@@ -62,6 +62,7 @@ static const struct kind kinds[] = {
      "/v1/tenants/%s/versions",
      true,
      {{"VERSION", "version"},
+      {"CURRENT", "current"},
       {"BYTES", "bytes"},
       {"BUILD", "build"},
       {"COMPILER", "compiler"},
@@ -69,10 +70,11 @@ static const struct kind kinds[] = {
       {"BY", "created_by"}}},
     {"releases",
      NULL,
-     "/v1/tenants/%s/releases",
+     "/v1/releases?tenant=%s",
      true,
      {{"SERIAL", "serial"},
       {"VERSION", "version"},
+      {"CURRENT", "current"},
       {"BEFORE", "previous"},
       {"CAUSE", "cause"},
       {"CREATED", "created"},
@@ -84,7 +86,10 @@ static const struct kind kinds[] = {
      {{"NODE", "node"},
       {"HOST", "host"},
       {"SOFTWARE", "software"},
-      {"CURSOR", "cursor"},
+      {"STATE", "state"},
+      {"BEHIND", "behind"},
+      {"TENANTS", "tenants"},
+      {"FAILING", "failing"},
       {"SEEN", "seen"}}},
     {"rollouts",
      "rollout",
@@ -93,6 +98,7 @@ static const struct kind kinds[] = {
      {{"ID", "id"},
       {"STATUS", "status"},
       {"WAVE", "wave"},
+      {"PHASE", "phase"},
       {"CREATED", "created"},
       {"BY", "created_by"}}},
     {"tokens",
@@ -169,6 +175,7 @@ static struct str cell_text(struct arena *a, const struct json *item, const char
     struct str head = dot ? (struct str){member, (size_t)(dot - member)} : str_of(member);
     const struct json *v = json_get(item, head);
     if (dot) v = json_get_c(v, dot + 1);
+    if (!v) v = json_get_c(item, arena_printf(a, NULL, "%s_at", member)); /* times are called so */
     if (!v) return STR("");
     switch (v->kind) {
     case JSON_STRING: return shown(a, v->text);
@@ -181,24 +188,14 @@ static struct str cell_text(struct arena *a, const struct json *item, const char
     return STR("");
 }
 
-/* The page's tree goes when the next one comes: what is kept is copied. */
-static struct json *copy(struct arena *a, const struct json *v) {
-    struct buf b;
-    struct json *out = NULL;
-    buf_init(&b, OUTPUT_BYTES);
-    json_print(v, false, 0, &b);
-    const char *text = arena_strndup(a, (const char *)b.ptr, b.len);
-    if (b.err || !text || json_parse(a, (struct str){text, b.len}, &out, NULL)) out = json_null(a);
-    buf_deinit(&b);
-    return out;
-}
-
 static int add_row(void *ctx, const struct json *item) {
     struct listing *l = ctx;
     if (l->most && l->rows == l->most) return l->cut = true, EXIT_FAILED;
     l->rows++;
     if (l->all) {
-        json_push(l->arena, l->all, copy(l->arena, item));
+        struct json *copy = client_copy(l->arena, item); /* the page goes */
+        if (!copy) return fail("%s", err_meaning(ERR_MEMORY));
+        json_push(l->arena, l->all, copy);
         return EXIT_OK;
     }
     for (uint32_t c = 0; c < l->n_columns; c++) {
@@ -246,11 +243,16 @@ static int show_one(struct client *c, const char *path) {
     return EXIT_OK;
 }
 
-/* The list's path with its filters. */
+/* The list's path with its filters: the API writes KEY:VALUE. NULL: said why. */
 static const char *filtered(struct arena *a, const char *path, const struct str_list *labels) {
-    for (uint32_t i = 0; i < labels->n; i++)
-        path = arena_printf(a, NULL, "%s%slabel=%s", path, i ? "&" : "?",
-                            client_escape(a, labels->items[i]));
+    for (uint32_t i = 0; i < labels->n; i++) {
+        struct str label = labels->items[i];
+        const char *equals = label.len ? memchr(label.ptr, '=', label.len) : NULL;
+        if (!equals || equals == label.ptr) return fail("--label takes KEY=VALUE"), NULL;
+        struct str key = str_head(label, (size_t)(equals - label.ptr));
+        path = arena_printf(a, NULL, "%s%slabel=%s:%s", path, i ? "&" : "?", client_escape(a, key),
+                            client_escape(a, str_from(label, key.len + 1)));
+    }
     return path;
 }
 
@@ -279,13 +281,14 @@ int cmd_get(struct arena *a, int argc, char **argv) {
     if (labels.n && strcmp(kind->name, "tenants")) return fail("--label is for tenants");
     if (most < 0) return fail("--limit takes 0 or more");
     const char *id = words.n == 2 ? client_escape(a, words.items[1]) : NULL;
-    if (!client_open(a, &o, &c)) return EXIT_FAILED;
+    const char *list = filtered(a, kind->path, &labels);
+    if (!list || !client_open(a, &o, &c)) return EXIT_FAILED;
     if (kind->of_tenant)
         code = show_list(&c, arena_printf(a, NULL, kind->path, id), kind, most, json);
     else if (id)
         code = show_one(&c, arena_printf(a, NULL, "%s/%s", kind->path, id));
     else
-        code = show_list(&c, filtered(a, kind->path, &labels), kind, most, json);
+        code = show_list(&c, list, kind, most, json);
     client_close(&c);
     return code;
 }

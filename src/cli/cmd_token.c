@@ -1,7 +1,8 @@
-/* regent token: makes a token for the doors admin and distribution, and the line that lets it in.
- * in: a name, scopes. out: the token; its line, or a file with it. owns: nothing. */
+/* regent token: makes a token for an edge's doors admin and distribution, and the line that lets it
+ * in; with a role, has the control plane make one of its own. in: a name, scopes. out: the token;
+ * its line, or a file with it. owns: nothing. */
 #include "base/hash.h"
-#include "cli/cli.h"
+#include "cli/client.h"
 #include "edge/admin_tokens.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -39,22 +40,113 @@ static enum err append(const char *path, struct str line) {
     return close(fd) == 0 && fine ? OK : ERR_IO;
 }
 
+/* ---- tokens of the control plane ---- */
+
+struct wish {
+    struct str role, revoke, expires;
+    struct str_list tenants, labels;
+};
+
+/* "90s", "15m", "12h", "30d" as seconds; 0: it is no such time. */
+static int64_t seconds_of(struct str text) {
+    int64_t n = 0;
+    if (text.len < 2 || text.len > 9) return 0;
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9') return 0;
+        n = n * 10 + (text.ptr[i] - '0');
+    }
+    switch (text.ptr[text.len - 1]) {
+    case 's': return n;
+    case 'm': return n * 60;
+    case 'h': return n * 3600;
+    case 'd': return n * 86400;
+    default: return 0;
+    }
+}
+
+static bool scopes_of(struct arena *a, const struct wish *w, struct json *body) {
+    struct json *scopes = json_object(a), *tenants = json_array(a), *labels = json_object(a);
+    for (uint32_t i = 0; i < w->tenants.n; i++)
+        json_push(a, tenants, json_string(a, w->tenants.items[i]));
+    for (uint32_t i = 0; i < w->labels.n; i++) {
+        struct str l = w->labels.items[i];
+        const char *equals = l.len ? memchr(l.ptr, '=', l.len) : NULL;
+        if (!equals || equals == l.ptr) return fail("--label takes KEY=VALUE"), false;
+        struct str key = str_head(l, (size_t)(equals - l.ptr));
+        json_set(a, labels, key, json_string(a, str_from(l, key.len + 1)));
+    }
+    if (tenants->n) json_set(a, scopes, STR("tenants"), tenants);
+    if (labels->n) json_set(a, scopes, STR("labels"), labels);
+    if (scopes->n) json_set(a, body, STR("scopes"), scopes);
+    return true;
+}
+
+static int ask_control(struct arena *a, const struct client_options *where, const struct wish *w,
+                       struct str name) {
+    struct client c;
+    struct json *body = json_object(a);
+    struct client_call q = {.method = "POST", .path = "/v1/tokens", .body = body};
+    int64_t seconds = w->expires.len ? seconds_of(w->expires) : 0;
+    if (w->expires.len && !seconds) return fail("--expires takes a time such as 12h or 30d");
+    json_set(a, body, STR("name"), json_string(a, name));
+    json_set(a, body, STR("role"), json_string(a, w->role));
+    if (seconds) json_set(a, body, STR("expires_in_s"), json_int(a, seconds));
+    if (!scopes_of(a, w, body) || !client_open(a, where, &c)) return EXIT_FAILED;
+    if (w->revoke.len) {
+        q = (struct client_call){.method = "DELETE"};
+        q.path = arena_printf(a, NULL, "/v1/tokens/%s", client_escape(a, w->revoke));
+    }
+    int code = client_ask(&c, &q);
+    struct str token = client_text(q.reply, "token");
+    if (!code && !w->revoke.len && !token.len) code = fail("%s gave no token", c.url);
+    if (!code && !w->revoke.len) {
+        client_print(stdout, token);
+        putchar('\n');
+    }
+    client_close(&c);
+    return code;
+}
+
 int cmd_token(struct arena *a, int argc, char **argv) {
     struct str file = {NULL, 0};
     bool own = false;
     struct str_list words;
+    struct client_options where = {0};
+    struct wish wish = {0};
     int code;
     const struct option_spec specs[] = {
         {"file", 0, OPTION_TEXT, &file, "FILE", "append the line there and print the token alone"},
-        {"stdin", 0, OPTION_BOOL, &own, NULL, "read the token from standard input instead of making one"},
+        {"stdin", 0, OPTION_BOOL, &own, NULL,
+         "read the token from standard input instead of making one"},
+        {"role", 0, OPTION_TEXT, &wish.role, "ROLE",
+         "of the control plane: admin, author, releaser, viewer or edge"},
+        {"tenant", 0, OPTION_LIST, &wish.tenants, "ID",
+         "with --role: for these tenants only, one * allowed; repeatable"},
+        {"label", 0, OPTION_LIST, &wish.labels, "KEY=VALUE",
+         "with --role: for tenants with these labels only; repeatable"},
+        {"expires", 0, OPTION_TEXT, &wish.expires, "TIME",
+         "with --role: such as 12h or 30d (default never)"},
+        {"revoke", 0, OPTION_TEXT, &wish.revoke, "ID", "take a token of the control plane back"},
+        CLIENT_FLAGS(where),
         {0}};
-    if (!command_options(a, "token NAME [SCOPE...] [flags]", specs, argc, argv, &words, &code)) return code;
+    if (!command_options(a, "token NAME [SCOPE...] [flags]", specs, argc, argv, &words, &code))
+        return code;
+    if (wish.revoke.len)
+        return words.n ? fail("--revoke takes the token's id alone")
+                       : ask_control(a, &where, &wish, STR(""));
     if (!words.n) return fail("a token needs a name, for the log: regent token NAME [SCOPE...]");
+    if (wish.role.len && (words.n > 1 || file.len || own))
+        return fail(
+            "--role: scopes are --tenant and --label, and the control plane makes the token");
+    if (wish.role.len) return ask_control(a, &where, &wish, words.items[0]);
+    if (wish.tenants.n || wish.labels.n || wish.expires.len)
+        return fail("--tenant, --label and --expires go with --role");
     char made[5 + 2 * TOKEN_RANDOM + 1], hash[65];
     struct buf given, line;
     buf_init(&given, TOKEN_BYTES);
     buf_init(&line, TOKEN_BYTES);
-    if (own && !read_token(&given)) return fail("standard input holds no token: one line, up to %d bytes", TOKEN_BYTES);
+    if (own && !read_token(&given))
+        return fail("standard input holds no token: one line, up to %d bytes", TOKEN_BYTES);
     if (!own && !make_token(made)) return fail("no random numbers: %s", strerror(errno));
     struct str token = own ? buf_view(&given) : str_of(made);
     sha256_hex(token.ptr, token.len, hash);

@@ -10,6 +10,8 @@ static const struct command {
     int (*run)(struct arena *a, int argc, char **argv);
     const char *help; /* NULL: not for people, so not listed */
 } commands[] = {
+    {"activate", cmd_activate, "Serve a suspended tenant again"},
+    {"apply", cmd_apply, "Make a folder the state of a control plane"},
     {"audit", cmd_audit, "Check that a control plane's audit log is whole"},
     {"bench", cmd_bench, "Benchmark a query, bundle or module"},
     {"build", cmd_build, "Compile policies into a bundle or WebAssembly module"},
@@ -18,15 +20,19 @@ static const struct command {
     {"edge", cmd_edge, "Serve tenants' decisions over REST and Envoy ext_authz"},
     {"edge-worker", cmd_edge_worker, NULL},
     {"eval", cmd_eval, "Evaluate a query"},
+    {"export", cmd_export, "Write a control plane's state to a folder"},
     {"get", cmd_get, "Show what a control plane keeps"},
+    {"import", cmd_import, "Take the list of tenants from an SQL database"},
     {"inspect", cmd_inspect, "Show what a bundle holds"},
     {"login", cmd_login, "Keep a control plane's address and token"},
     {"logout", cmd_logout, "Forget them"},
     {"parse", cmd_parse, "Print the syntax tree of a policy"},
+    {"release", cmd_release, "Make a version of a tenant current"},
     {"replay", cmd_replay, "Evaluate the decisions of a log again"},
+    {"suspend", cmd_suspend, "Stop serving a tenant"},
     {"test", cmd_test, "Run policy tests"},
     {"top", cmd_top, "Show live what an edge node's tenants do"},
-    {"token", cmd_token, "Make a token for an edge node's administrators"},
+    {"token", cmd_token, "Make a token for an edge node's administrators, or of a control plane"},
     {"version", cmd_version, "Print versions"},
 };
 

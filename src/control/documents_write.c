@@ -96,8 +96,8 @@ static enum err write_tenant(struct documents *d, struct document *doc) {
     return e || str_eq(text, before) ? e : write_labels(d, doc, labels);
 }
 
-/* Its row stays, so that edges and the blob store's pointer hear of it; nothing of what it held
- * does. */
+/* Its row stays, so that edges and the blob store's pointer hear of it, and what its newest version
+ * imports: the tenant may come back to it. Nothing of its document does. */
 static enum err delete_tenant(struct documents *d, struct document *doc) {
     enum err e = DB_QUERY(db_of_call(d), d->call->arena, NULL,
                           "UPDATE tenants SET deleted = 1, rev = $2, sha256 = '', spec = '{}', "
@@ -106,10 +106,7 @@ static enum err delete_tenant(struct documents *d, struct document *doc) {
                           "updated_by = $4 WHERE id = $1",
                           db_text(doc->id), db_int(++doc->rev), db_int(d->now_ms),
                           db_text(d->call->who.name));
-    if (!e) e = write_labels(d, doc, NULL);
-    return e ? e
-             : DB_QUERY(db_of_call(d), d->call->arena, NULL,
-                        "DELETE FROM tenant_libraries WHERE tenant = $1", db_text(doc->id));
+    return e ? e : write_labels(d, doc, NULL);
 }
 
 /* ---- what follows from it ---- */

@@ -2,6 +2,7 @@
  * order changes. in: what it was told, signals. out: an exit or a sentence. owns: all parts. */
 #include "control/control.h"
 #include "base/clock.h"
+#include "base/service.h"
 #include "control/api_private.h"
 #include "control/bundle_cache.h"
 #include "control/queue.h"
@@ -87,6 +88,7 @@ static void *watch_signals(void *ctx) {
         if (n == SIGTERM || n == SIGINT) {
             atomic_store(&s->control->stopping, true);
             log_line(s->control->log, LOG_INFO, "stopping", NULL);
+            service_notify("STOPPING=1");
             api_stop(s->control->api);
         }
     }
@@ -226,6 +228,7 @@ enum err control_run(const struct control_config *config, char why[CONTROL_WHY_B
     snprintf(number, sizeof number, "%d", port);
     log_line(c.log, LOG_INFO, "ready", "address", config->address, "port", number, "store",
              db_is_postgres(c.db) ? "postgres" : "sqlite", "process", c.id, NULL);
+    service_notify("READY=1");
     api_run(c.api);
     atomic_store(&c.stopping, true);
     atomic_store(&signals.ended, true);

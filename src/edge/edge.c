@@ -2,8 +2,8 @@
  * on a signal. in: a configuration, signals. out: served decisions. owns: everything it starts. */
 #include "edge/edge.h"
 #include "base/clock.h"
+#include "base/service.h"
 #include "edge/activator.h"
-#include "net/logins.h"
 #include "edge/admin_tokens.h"
 #include "edge/decision_log.h"
 #include "edge/folder.h"
@@ -13,6 +13,7 @@
 #include "edge/store.h"
 #include "edge/sources.h"
 #include "edge/tracer.h"
+#include "net/logins.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -515,7 +516,7 @@ static void drain(struct edge *e, int signals) {
     uint64_t ms = c->drain_time_us / 1000;
     bool hurry = false, running = true;
     atomic_store(&e->node.draining, true);
-    life_notify("STOPPING=1");
+    service_notify("STOPPING=1");
     if (!e->given) hurry = linger(e, signals, (int64_t)(c->drain_delay_us / 1000));
     if (!e->given) life_end_handover(&e->life); /* who comes now starts as the first of its line */
     for (uint32_t i = 0; i < e->node.n_loops; i++) loop_drain(e->loops[i], (uint32_t)ms);

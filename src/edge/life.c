@@ -2,6 +2,7 @@
  * in: the configuration, tenants, a running node, systemd. out: ready or not; sockets; states for systemd.
  * owns: inherited sockets, the control socket. */
 #include "edge/life.h"
+#include "base/service.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -105,7 +106,7 @@ void life_serve(struct life *l, const struct edge_config *c, struct server **ser
             log_line(log, LOG_ERROR, "no node will be able to take over from this one", "reason", why, NULL);
     }
     snprintf(state, sizeof state, "READY=1\nMAINPID=%d", (int)getpid());
-    life_notify(state);
+    service_notify(state);
 }
 
 void life_end_handover(struct life *l) {
@@ -118,21 +119,4 @@ void life_deinit(struct life *l) {
     if (l->channel >= 0) close(l->channel);
     inherited_deinit(&l->inherited);
     life_init(l);
-}
-
-/* ---- systemd ---- */
-
-/* sd_notify(3): a datagram to the socket that the environment names. */
-void life_notify(const char *state) {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    size_t n = path ? strlen(path) : 0;
-    if (n < 2 || n >= sizeof a.sun_path || (*path != '/' && *path != '@')) return;
-    memcpy(a.sun_path, path, n);
-    if (*path == '@') a.sun_path[0] = 0;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return;
-    (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&a,
-                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-    close(fd);
 }

@@ -27,7 +27,5 @@ void life_serve(struct life *l, const struct edge_config *c, struct server **ser
 /* No node can take over from this one any more. */
 void life_end_handover(struct life *l);
 void life_deinit(struct life *l);
-/* Tells systemd ("READY=1"), if it wants to know. */
-void life_notify(const char *state);
 
 #endif

@@ -460,6 +460,13 @@ def told():
         status, said = check_with("", *flags)
         check(f"{' '.join(flags)} is wrong", status == 1 and word in said, (status, said))
     status, said = check_with("", env={"REGENT_CONTROL_BUILD_THREADS": "x"})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(base + "/notify")
+        systemd.settimeout(10)
+        c = Control(env={"NOTIFY_SOCKET": base + "/notify"}).start()
+        equal("systemd hears that it is ready", systemd.recv(100), b"READY=1")
+        c.stop()
+        equal("and about to stop", systemd.recv(100), b"STOPPING=1")
     check("a wrong variable is named", status == 1 and "REGENT_CONTROL_BUILD_THREADS" in said, said)
     done = subprocess.run([REGENT, "control", "--store", "postgres://127.0.0.1:1/x", "--blobs", "s3://b?endpoint=http://127.0.0.1:1&region=x"], cwd=base, capture_output=True, text=True)
     check("no database, no start", done.returncode == 1 and "127.0.0.1" in done.stderr, done.stderr)

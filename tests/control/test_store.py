@@ -107,7 +107,7 @@ def a_restarted_server_is_found_again():
 
 def errors_have_no_passwords():
     url = f"postgres://postgres:secret%40word@127.0.0.1:{postgres.port}/nothing"
-    done = subprocess.run([REGENT, "control", "--store", url, "--blobs", f"file:{TMP}/b", "--addr", "127.0.0.1:0"], capture_output=True, text=True)
+    done = subprocess.run([REGENT, "control", "--store", url, "--blobs", f"dir:{TMP}/b", "--addr", "127.0.0.1:0"], capture_output=True, text=True, cwd=TMP)
     check("a database that is not there is said, without the password", done.returncode == 1 and "nothing" in done.stderr
           and "secret" not in done.stderr + done.stdout, done.stderr + done.stdout)
     c = Control(store=f"postgres://postgres:secret%40word@127.0.0.1:{postgres.port}/{postgres.database().split('/')[-1]}").start()
@@ -148,11 +148,11 @@ def postgres_with_a_full_disk():
 
 # ---- SQLite's file ----
 
-def run_control(store, **more):
+def run_control(store, cwd=TMP, **more):
     """Exit code and errors of a control plane that should not start."""
     try:
-        done = subprocess.run([REGENT, "control", "--store", store, "--blobs", f"file:{TMP}/b", "--addr", "127.0.0.1:0"],
-                              capture_output=True, text=True, timeout=20, **more)
+        done = subprocess.run([REGENT, "control", "--store", store, "--blobs", f"dir:{TMP}/b", "--addr", "127.0.0.1:0"],
+                              capture_output=True, text=True, timeout=20, cwd=cwd, **more)
     except subprocess.TimeoutExpired:
         return "it runs", ""
     return done.returncode, done.stderr
@@ -173,7 +173,9 @@ def files_that_cannot_be_used():
         os.chmod(folder, 0o755)
         os.chmod(TMP, 0o755)
         os.chmod(folder + "/store.db", 0o644)
-        code, says = run_control(f"sqlite:{folder}/store.db", user="nobody", group="nogroup", extra_groups=[])
+        os.makedirs(folder + "/home")
+        os.chmod(folder + "/home", 0o777)
+        code, says = run_control(f"sqlite:{folder}/store.db", cwd=folder + "/home", user=65534, group=65534, extra_groups=[])
     else:
         os.chmod(folder + "/store.db", 0o444)
         code, says = run_control(f"sqlite:{folder}/store.db")
@@ -211,7 +213,7 @@ def sqlite_with_a_full_disk():
 
 def several_start_at_once():
     for engine, store in {"SQLite": f"sqlite:{TMP}/at-once.db", "PostgreSQL": postgres.database()}.items():
-        controls = [Control(store=store, blobs=f"file:{TMP}/at-once-{engine}", token="none") for _ in range(4)]
+        controls = [Control(store=store, blobs=f"dir:{TMP}/at-once-{engine}", token="none") for _ in range(4)]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             started = list(pool.map(lambda c: c.start(), controls))
         equal(f"{engine}: four start at once on an empty store", [c.process.poll() for c in started], [None] * 4)

@@ -33,31 +33,37 @@ static struct str printed(struct arena *a, const struct json *v) {
     return s;
 }
 
-/* What is wrong with it as a check; NULL: nothing. */
-static const char *check_read(struct arena *a, const struct json *v, struct check *out) {
-    *out = (struct check){0};
+const char *check_wrong(const struct json *v) {
+    struct str entrypoint = STR("");
     if (v->kind != JSON_OBJECT)
         return "it must be an object such as {\"entrypoint\": \"a/b\", \"input\": {}, \"expect\": "
                "true}";
     for (uint32_t k = 0; k < v->n; k++) {
-        const struct json *item = v->items[k];
-        bool text = item->kind == JSON_STRING, input = str_is(v->keys[k], "input");
+        bool text = v->items[k]->kind == JSON_STRING;
         if (str_is(v->keys[k], "entrypoint") && text)
-            out->entrypoint = item->text;
-        else if (str_is(v->keys[k], "note") && text)
-            out->note = item->text;
-        else if (input || str_is(v->keys[k], "expect")) {
-            struct str json = printed(a, item);
-            if (!json.ptr) return "it is too large";
-            *(input ? &out->input : &out->expect) = json;
-        } else
+            entrypoint = v->items[k]->text;
+        else if (!(str_is(v->keys[k], "note") && text) && !str_is(v->keys[k], "input") &&
+                 !str_is(v->keys[k], "expect"))
             return "it has `entrypoint` and `note` (text), `input` and `expect`, and nothing else";
     }
-    while (out->entrypoint.len && out->entrypoint.ptr[0] == '/')
-        out->entrypoint = str_from(out->entrypoint, 1);
-    return out->entrypoint.len
-               ? NULL
-               : "`entrypoint` is missing: the decision's path, such as authz/allow";
+    while (entrypoint.len && entrypoint.ptr[0] == '/') entrypoint = str_from(entrypoint, 1);
+    return entrypoint.len ? NULL
+                          : "`entrypoint` is missing: the decision's path, such as authz/allow";
+}
+
+/* What is wrong with it as a check; NULL: nothing. */
+static const char *check_read(struct arena *a, const struct json *v, struct check *out) {
+    const struct json *input = json_get_c(v, "input"), *expect = json_get_c(v, "expect");
+    const struct json *note = json_get_c(v, "note");
+    const char *wrong = check_wrong(v);
+    *out = (struct check){0};
+    if (wrong) return wrong;
+    out->entrypoint = json_get_c(v, "entrypoint")->text;
+    while (out->entrypoint.ptr[0] == '/') out->entrypoint = str_from(out->entrypoint, 1);
+    if (note) out->note = note->text;
+    if (input) out->input = printed(a, input);
+    if (expect) out->expect = printed(a, expect);
+    return (input && !out->input.ptr) || (expect && !out->expect.ptr) ? "it is too large" : NULL;
 }
 
 void check_show(const struct check_answer *answer, char *out, size_t bytes) {

@@ -29,6 +29,8 @@ struct check_asker {
 /* The list in checks.json. ERR_SYNTAX, ERR_INVALID, ERR_MEMORY, with a sentence in why. */
 MUST_USE enum err checks_parse(struct arena *a, struct str text, const struct json **out, char *why,
                                size_t why_bytes);
+/* What is wrong with an item of the list as it is written, or NULL. */
+const char *check_wrong(const struct json *item);
 /* Reads item i of the list and asks. ERR_INVALID: it is no check, or it does not hold; why says
  * which. */
 MUST_USE enum err check_hold(struct arena *a, uint32_t i, const struct json *item,

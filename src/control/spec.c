@@ -5,13 +5,14 @@
 #include "base/hash.h"
 #include "base/utf8.h"
 #include "base/words.h"
+#include "bundle/checks.h"
 #include "bundle/limits.h"
 #include "control/control.h"
 #include "control/spec_private.h"
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { SCRATCH_BYTES = 512 << 20, SHOWN_BYTES = 64, MAX_WORDS = 32, CHECKS = 10000 };
+enum { SCRATCH_BYTES = 512 << 20, SHOWN_BYTES = 64, MAX_WORDS = 32 };
 
 /* ---- problems ---- */
 
@@ -251,26 +252,11 @@ static void read_data(struct reader *r, const struct json *v) {
     if (depth_is(r, STR("data"), v) && v->n) keep(r, "data", v);
 }
 
-/* What is wrong with one check, or NULL. */
-static const char *check_wrong(const struct json *v) {
-    const struct json *entrypoint = json_get_c(v, "entrypoint"), *note = json_get_c(v, "note");
-    if (v->kind != JSON_OBJECT)
-        return "it must be an object such as {\"entrypoint\": \"a/b\", \"input\": {}, \"expect\": "
-               "true}";
-    for (uint32_t i = 0; i < v->n; i++)
-        if (!str_is(v->keys[i], "entrypoint") && !str_is(v->keys[i], "note") &&
-            !str_is(v->keys[i], "input") && !str_is(v->keys[i], "expect"))
-            return "it has `entrypoint` and `note` (text), `input` and `expect`, and nothing else";
-    if (note && note->kind != JSON_STRING) return "`note` must be text";
-    if (!entrypoint || entrypoint->kind != JSON_STRING || !entrypoint->text.len)
-        return "`entrypoint` is missing: the decision's path, such as shop/allow";
-    return NULL;
-}
-
 static void read_checks(struct reader *r, const struct json *v) {
     if (!spec_is(r, STR("checks"), v, JSON_ARRAY, "a list of checks")) return;
-    if (v->n > CHECKS)
-        return spec_problem(r, STR("checks"), "there are %u; at most %d are allowed", v->n, CHECKS);
+    if (v->n > CHECKS_MAX)
+        return spec_problem(r, STR("checks"), "there are %u; at most %d are allowed", v->n,
+                            CHECKS_MAX);
     for (uint32_t i = 0; i < v->n; i++) {
         struct str path = {NULL, 0};
         path.ptr = arena_printf(r->a, &path.len, "checks[%u]", i);

@@ -147,7 +147,10 @@ struct api;
 MUST_USE enum err api_new(struct control *control, struct api **out, int *port,
                           char why[CONTROL_WHY_BYTES]);
 void api_run(struct api *a);  /* the loop, on this thread, until api_stop */
-void api_stop(struct api *a); /* any thread, signal handlers too */
+void api_stop(struct api *a); /* any thread */
+/* Reads certificate, key and CA again for new connections; what is wrong with them is logged, and
+ * nothing changes. Any thread. */
+void api_renew_tls(struct api *a);
 void api_free(struct api *a);
 /* What was heard from the store. */
 void api_hear(struct api *a, const char *topic, struct str payload);

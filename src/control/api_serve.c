@@ -40,7 +40,7 @@ struct call {
     uint64_t heard;            /* api.hears when its handler began */
     int64_t deadline_ms;       /* 0: it has not waited yet */
     struct waiter *waiter;     /* on whose account it waits */
-    bool last;
+    bool last, changes;
     char topic[CONTROL_ID_BYTES];
 };
 
@@ -72,9 +72,9 @@ struct api {
 
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t work, tick;
-    struct queue fresh,
-        woken; /* those that came, and those that waited: they may be thousands at once */
-    uint32_t turn;
+    struct queue reads, changes; /* those that came */
+    struct queue woken;          /* those that waited: they may be thousands at once */
+    uint32_t turn, n_changing;
     struct call *any, *again,
         *topics[TOPIC_LISTS]; /* that wait: for anything, for the next tick, for a topic */
     struct waiter *waiters[TOPIC_LISTS];
@@ -421,10 +421,21 @@ static void answer(struct worker *w, struct call *call) {
     db_put(s.c.db);
 }
 
+/* Changes wait for each other in the store: they may hold half of the threads, so that others are
+ * left for who only looks. */
+static struct call *next_fresh(struct api *a) {
+    bool may_change = a->changes.n && (a->n_changing < a->n_workers / 2 || a->ended);
+    struct call *call = may_change && (a->turn % 2 || !a->reads.n) ? queue_take(&a->changes) : NULL;
+    if (!call) call = queue_take(&a->reads);
+    if (call && call->changes) a->n_changing++;
+    return call;
+}
+
 static struct call *next_call(struct api *a) {
-    bool woken_first = a->woken.n && ++a->turn % WOKEN_TURN == 0;
-    struct call *call = woken_first ? NULL : queue_take(&a->fresh);
-    return call ? call : (call = queue_take(&a->woken)) ? call : queue_take(&a->fresh);
+    a->turn++;
+    struct call *call = a->woken.n && a->turn % WOKEN_TURN == 0 ? queue_take(&a->woken) : NULL;
+    if (!call) call = next_fresh(a);
+    return call ? call : queue_take(&a->woken);
 }
 
 static void *work(void *ctx) {
@@ -433,18 +444,20 @@ static void *work(void *ctx) {
     pthread_mutex_lock(&a->lock);
     for (;;) {
         struct call *call = next_call(a);
-        if (!call && a->ended) break;
+        if (!call && a->ended && !a->changes.n) break;
         if (!call) {
             pthread_cond_wait(&a->work, &a->lock);
             continue;
         }
+        bool changes = call->changes;
         call->heard = a->hears;
-        atomic_store_explicit(&a->counts.queued, a->fresh.n, memory_order_relaxed);
+        atomic_store_explicit(&a->counts.queued, a->reads.n + a->changes.n, memory_order_relaxed);
         pthread_mutex_unlock(&a->lock);
         atomic_fetch_add_explicit(&a->counts.busy, 1, memory_order_relaxed);
         answer(w, call);
         atomic_fetch_sub_explicit(&a->counts.busy, 1, memory_order_relaxed);
         pthread_mutex_lock(&a->lock);
+        a->n_changing -= changes;
     }
     pthread_mutex_unlock(&a->lock);
     return NULL;
@@ -463,11 +476,14 @@ static void refuse(struct http_reply *r) {
 static enum http_outcome handle(void *ctx, const struct http_request *q, struct http_reply *r) {
     struct api *a = ctx;
     struct call *call = calloc(1, sizeof *call);
+    bool reads = str_is(q->method, "GET") || str_is(q->method, "HEAD");
+    struct queue *queue = reads ? &a->reads : &a->changes;
     pthread_mutex_lock(&a->lock);
-    bool full = a->fresh.n >= QUEUED_MOST || a->ended;
+    bool full = queue->n >= QUEUED_MOST || a->ended;
     if (call && !full && (call->pending = http_defer(q))) {
         call->api = a;
-        queue_add_call(&a->fresh, call);
+        call->changes = !reads;
+        queue_add_call(queue, call);
         pthread_cond_signal(&a->work);
         pthread_mutex_unlock(&a->lock);
         return HTTP_DEFERRED;
@@ -480,6 +496,46 @@ static enum http_outcome handle(void *ctx, const struct http_request *q, struct 
 
 /* ---- beginning and end ---- */
 
+static enum err make_tls(const struct control_config *config, struct tls_context **out,
+                         char why[CONTROL_WHY_BYTES]) {
+    const struct tls_options tls = {.certificate = config->tls_certificate,
+                                    .key = config->tls_key,
+                                    .client_ca = config->client_ca};
+    return tls_context_new(&tls, out, why, CONTROL_WHY_BYTES);
+}
+
+struct renewal {
+    struct server_task task;
+    struct api *api;
+    struct tls_context *tls;
+};
+
+static void renew(void *ctx) {
+    struct renewal *r = ctx;
+    struct api *a = r->api;
+    const struct listen_options listen = {
+        .address = a->control->config->address, .tls = r->tls, .ctx = a};
+    server_relisten(a->server, &listen);
+    tls_context_release(a->tls);
+    a->tls = r->tls;
+    free(r);
+}
+
+void api_renew_tls(struct api *a) {
+    char why[CONTROL_WHY_BYTES] = "";
+    if (!a->control->config->tls_certificate) return;
+    struct renewal *r = calloc(1, sizeof *r);
+    if (!r || make_tls(a->control->config, &r->tls, why)) {
+        log_line(a->control->log, LOG_ERROR, "certificates stay as they were", "reason", why, NULL);
+        free(r);
+        return;
+    }
+    r->api = a;
+    r->task = (struct server_task){.run = renew, .ctx = r};
+    server_post(a->server, &r->task);
+    log_line(a->control->log, LOG_INFO, "certificates read again", NULL);
+}
+
 static enum err make_server(struct api *a, int *port, char why[CONTROL_WHY_BYTES]) {
     const struct control_config *config = a->control->config;
     uint32_t waiting = config->max_waiting ? config->max_waiting : DEFAULT_WAITING;
@@ -488,12 +544,9 @@ static enum err make_server(struct api *a, int *port, char why[CONTROL_WHY_BYTES
                                            .half_closed_is_gone = true,
                                            .handler = handle,
                                            .handler_ctx = a};
-    const struct tls_options tls = {.certificate = config->tls_certificate,
-                                    .key = config->tls_key,
-                                    .client_ca = config->client_ca};
     const char *problem = NULL;
     enum err e = server_new(&options, &a->server);
-    if (!e && config->tls_certificate) e = tls_context_new(&tls, &a->tls, why, CONTROL_WHY_BYTES);
+    if (!e && config->tls_certificate) e = make_tls(config, &a->tls, why);
     if (e) return e;
     e = server_address_free(config->address, &problem);
     if (!e) {
@@ -530,7 +583,8 @@ enum err api_new(struct control *control, struct api **out, int *port,
     struct api *a = calloc(1, sizeof *a);
     if (!a) return ERR_MEMORY;
     a->control = control;
-    a->fresh.end = &a->fresh.first;
+    a->reads.end = &a->reads.first;
+    a->changes.end = &a->changes.first;
     a->woken.end = &a->woken.first;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -85,6 +85,7 @@ static void *watch_signals(void *ctx) {
     const struct timespec wait = {.tv_nsec = SIGNAL_MS * 1000000};
     while (!atomic_load(&s->ended)) {
         int n = sigtimedwait(&s->set, NULL, &wait);
+        if (n == SIGHUP) api_renew_tls(s->control->api);
         if (n == SIGTERM || n == SIGINT) {
             atomic_store(&s->control->stopping, true);
             log_line(s->control->log, LOG_INFO, "stopping", NULL);

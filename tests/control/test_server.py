@@ -427,6 +427,25 @@ def certificates():
     equal("a token beside a certificate is what counts", status, 201)
     equal("a wrong token beside a good certificate is refused", call("GET", "/v1/tokens/self", "edge7", "rgt_no")[0], 401)
     equal("admins by token, over TLS", call("GET", "/v1/tokens", None, body["token"])[0], 200)
+
+    def served():
+        return ssl.get_server_certificate(("127.0.0.1", c.port))
+    before = served()
+    with open(base + "/server.crt", "rb+") as f:
+        kept = f.read()
+        f.seek(0)
+        f.write(b"broken")
+    c.process.send_signal(signal.SIGHUP)
+    check("a certificate that is wrong is logged", wait_for(lambda: c.logged("certificates stay as they were"), 5))
+    equal("and changes nothing", served(), before)
+    os.makedirs(base + "/new")
+    authority(base + "/new")
+    for name in ("server.crt", "server.key", "ca.crt"):
+        os.replace(f"{base}/new/{name}", f"{base}/{name}")
+    c.process.send_signal(signal.SIGHUP)
+    check("a new one is served", wait_for(lambda: served() != before, 5) and kept)
+    equal("and works", call("GET", "/health")[0], 200)
+    equal("edges of the CA that was are nobody now", call("GET", "/v1/tokens/self", "edge7")[0] in (0, 401), True)
     with socket.create_connection(("127.0.0.1", c.port)) as s:
         s.settimeout(15)
         s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -513,6 +532,35 @@ def store_gone():
     server.stop()
 
 
+def reads_beside_changes():
+    """Changes that wait for each other hold up nobody who only looks."""
+    if not postgres_bin():
+        return check("reads beside changes # SKIP PostgreSQL is not installed", True)
+    server = Postgres()
+    store = server.database()
+    c = Control(store=store).start()
+    holder = subprocess.Popen([server.bin + "/psql", "-XAtq", "-d", store], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdin.write(b"BEGIN; SELECT * FROM counters WHERE name = 'change' FOR UPDATE;\n")
+    holder.stdin.flush()
+    holder.stdout.readline()
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        changes = [pool.submit(c.call, "POST", "/v1/tokens", {"name": f"w{i}", "role": "viewer"}) for i in range(40)]
+        time.sleep(0.5)
+        times = []
+        for _ in range(20):
+            began = time.monotonic()
+            equal_status = c.call("GET", "/v1/tokens")[0]
+            times.append((time.monotonic() - began, equal_status))
+        check("forty changes that wait hold up no reading", max(t for t, _ in times) < 1 and {s for _, s in times} == {200}, times)
+        check("they still wait", not any(f.done() for f in changes))
+        holder.stdin.write(b"COMMIT;\n")
+        holder.stdin.close()
+        holder.wait(10)
+        equal("and are all made in the end", {f.result()[0] for f in changes}, {201})
+    c.stop()
+    server.stop()
+
+
 def end_under_load():
     for name, store in each_store():
         c = Control(store=store).start()
@@ -555,4 +603,4 @@ def end_under_load():
 
 
 if __name__ == "__main__":
-    run_parts([first_token, lifetimes, rights, scoped, guesses, once, pages, hostile_text, bodies, paths, certificates, told, store_gone, end_under_load])
+    run_parts([first_token, lifetimes, rights, scoped, guesses, once, pages, hostile_text, bodies, paths, certificates, told, store_gone, reads_beside_changes, end_under_load])

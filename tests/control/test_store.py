@@ -105,6 +105,38 @@ def a_restarted_server_is_found_again():
     server.stop()
 
 
+def certificate(folder, name):
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                           "-addext", "subjectAltName=DNS:localhost", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.crt"], capture_output=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+def tls_to_the_server():
+    server = Postgres()
+    certificate(server.folder, "server")
+    certificate(server.folder, "other")
+    if server.user:
+        os.chown(server.folder + "/server.key", server.user.pw_uid, server.user.pw_gid)
+    os.chmod(server.folder + "/server.key", 0o600)
+    os.chmod(server.folder + "/server.crt", 0o644)
+    server.stop()
+    server.settings += ["ssl=on", f"ssl_cert_file={server.folder}/server.crt", f"ssl_key_file={server.folder}/server.key"]
+    server.start()
+    url = server.database().replace("127.0.0.1", "localhost") + f"?sslmode=verify-full&sslrootcert={server.folder}/"
+    c = Control(store=url + "server.crt").start()
+    of_ours = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'regent'"
+    equal("the API answers over TLS", {status(c) for _ in range(10)}, {200})
+    check("all connections are over TLS", server.sql(f"SELECT bool_and(ssl) {of_ours}") == "t")
+    before = server.sql(f"SELECT pid {of_ours} ORDER BY pid")
+    equal("it answers again", {status(c) for _ in range(10)}, {200})
+    equal("by the connections that it had", server.sql(f"SELECT pid {of_ours} ORDER BY pid"), before)
+    c.stop()
+    code, says = run_control(url + "other.crt")
+    check("a server with another certificate is refused", code == 1 and "certificate" in says, says)
+    server.stop()
+
+
 def errors_have_no_passwords():
     url = f"postgres://postgres:secret%40word@127.0.0.1:{postgres.port}/nothing"
     done = subprocess.run([REGENT, "control", "--store", url, "--blobs", f"dir:{TMP}/b", "--addr", "127.0.0.1:0"], capture_output=True, text=True, cwd=TMP)
@@ -233,5 +265,5 @@ def a_newer_schema_is_refused():
 
 
 if __name__ == "__main__":
-    run_parts([unit_tests_on_postgres, tampering_is_found, a_restarted_server_is_found_again, errors_have_no_passwords,
+    run_parts([unit_tests_on_postgres, tampering_is_found, a_restarted_server_is_found_again, tls_to_the_server, errors_have_no_passwords,
                postgres_with_a_full_disk, files_that_cannot_be_used, sqlite_with_a_full_disk, several_start_at_once, a_newer_schema_is_refused])

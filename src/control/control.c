@@ -69,6 +69,7 @@ static void hear(void *ctx, const char *topic, struct str payload) {
     bool all = strcmp(topic, "*") == 0;
     if (all || strcmp(topic, "rollouts") == 0) rollouts_wake(c->rollouts);
     if (all || strcmp(topic, "jobs") == 0) build_pool_wake(c->builds);
+    if (all || strcmp(topic, "feed") == 0) publisher_wake(c->publisher);
 }
 
 /* ---- signals ---- */
@@ -192,6 +193,8 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
         snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
     if (!e && (e = build_pool_new(c, &c->builds, text)))
         snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
+    if (!e && (e = publisher_new(c, &c->publisher, text)))
+        snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
     if (!e && (e = db_listen(c->db, hear, c)))
         snprintf(why, CONTROL_WHY_BYTES, "the store does not announce changes");
     return e;
@@ -203,6 +206,7 @@ static void close_parts(struct control *c) {
     api_free(c->api);
     rollouts_free(c->rollouts);
     build_pool_free(c->builds);
+    publisher_free(c->publisher);
     bundle_cache_free(c->bundles);
     if (c->signer) signer_close(c->signer);
     if (c->blobs) blobs_close(c->blobs);

@@ -243,6 +243,16 @@ def once():
         with concurrent.futures.ThreadPoolExecutor(12) as pool:
             got = list(pool.map(lambda _: c.call("POST", "/v1/tokens", {"name": "operators", "role": "viewer"})[0], range(12)))
         equal(f"{name}: twelve at once of one name make one", sorted(got), [201] + [409] * 11)
+        document = {"files": {"policy.rego": "package p\n\nallow := true\n"}, "labels": {"n": "0"}}
+        first = c.call("PUT", "/v1/tenants/acme", document, headers={"Idempotency-Key": "k5"})
+        again = c.call("PUT", "/v1/tenants/acme", document, headers={"Idempotency-Key": "k5"})
+        equal(f"{name}: the same answer with the same ETag", (again[0], again[1], again[2]["etag"]), (first[0], first[1], first[2]["etag"]))
+        equal(f"{name}: and one change", c.must("GET", "/v1/audit?object=acme&action=tenant.*")["items"][1:], [])
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda i: c.call("PUT", "/v1/tenants/acme", {**document, "labels": {"n": str(i)}}, headers={"If-Match": first[2]["etag"]})[0], range(1, 9)))
+        equal(f"{name}: of eight operators who read the same one is first, and the others are told", sorted(got), [200] + [412] * 7)
+        for tag, status in (("*", 200), ("\"999\"", 412), ("\"1\", \"999\"", 412), ("x", 412), ("", 412), ("W/" + c.call("GET", "/v1/tenants/acme")[2]["etag"], 412)):
+            equal(f"{name}: If-Match: {tag}", c.call("PUT", "/v1/tenants/acme", document, headers={"If-Match": tag})[0], status)
         for bad in ("", "a b", "x" * 256, "ä"):
             connection = http.client.HTTPConnection("127.0.0.1", c.port)
             connection.request("DELETE", "/v1/tokens/01NOPE", headers={"Authorization": "Bearer " + c.token, "Idempotency-Key": bad.encode()})

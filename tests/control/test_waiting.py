@@ -97,6 +97,29 @@ def revoked():
     c.stop()
 
 
+def woken():
+    """What is released reaches all that wait, soon, and those who wait for something else not at all."""
+    c = Control().start()
+    token, other = edge_token(c, "all")["token"], c.must("POST", "/v1/tokens", {"name": "other", "role": "edge", "scopes": {"tenants": ["x*"]}})["token"]
+    since, since_other = cursor(c, token), cursor(c, other)
+    n = min(WAITING, 300)
+    waiters = [Waiter(c, token, f"n{i}", since) for i in range(n)]
+    others = [Waiter(c, other, f"o{i}", since_other, wait=6) for i in range(5)]
+    check(f"{n + 5} wait", wait_for(lambda: waiting(c) == n + 5, 10), waiting(c))
+    c.must("PUT", "/v1/tenants/acme", {"files": {"policy.rego": "package p\n\nallow := true\n"}})
+    began = time.monotonic()
+    answers = [w.answer(20) for w in waiters]
+    took = time.monotonic() - began
+    print(f"# all {n} knew {took:.2f} s after the change, its build included")
+    check("all hear of the release", all(a and a[0] == 200 and [x["tenant"] for x in a[1]["changes"]] == ["acme"] for a in answers), answers[:3])
+    check("soon", took < 10, took)
+    equal("who sees other tenants only goes on waiting", waiting(c), 5)
+    check("until its time is over", all((a := w.answer(8)) and a[1]["changes"] == [] for w in others))
+    wakes = [l for l in c.call("GET", "/metrics")[1].decode().split("\n") if l.startswith("regent_control_wakes_total")][0]
+    check("each was looked at a few times, not all the time", int(float(wakes.split()[1])) <= 12 * (n + 5), wakes)
+    c.stop()
+
+
 def flood():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -129,4 +152,4 @@ def flood():
 
 
 if __name__ == "__main__":
-    run_parts([limits, revoked, flood])
+    run_parts([limits, revoked, woken, flood])

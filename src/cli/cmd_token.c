@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TOKEN_RANDOM = 32, TOKEN_BYTES = 4096 };
@@ -43,7 +44,7 @@ static enum err append(const char *path, struct str line) {
 /* ---- tokens of the control plane ---- */
 
 struct wish {
-    struct str role, revoke, expires;
+    struct str role, revoke, expires, file;
     struct str_list tenants, labels;
 };
 
@@ -81,6 +82,19 @@ static bool scopes_of(struct arena *a, const struct wish *w, struct json *body) 
     return true;
 }
 
+/* To a file for its owner only, or to standard output. */
+static int give(struct arena *a, struct str file, struct str token) {
+    size_t n;
+    char *line = arena_printf(a, &n, "%.*s\n", STR_FMT(token));
+    if (!file.len) return client_print(stdout, token), putchar('\n'), EXIT_OK;
+    mode_t before = umask(077);
+    enum err e = file_write_atomic(arena_strndup(a, file.ptr, file.len), (struct str){line, n});
+    umask(before);
+    return e ? fail("cannot write %.*s: %s; the token is lost: revoke it", STR_FMT(file),
+                    strerror(errno))
+             : EXIT_OK;
+}
+
 static int ask_control(struct arena *a, const struct client_options *where, const struct wish *w,
                        struct str name) {
     struct client c;
@@ -99,12 +113,36 @@ static int ask_control(struct arena *a, const struct client_options *where, cons
     int code = client_ask(&c, &q);
     struct str token = client_text(q.reply, "token");
     if (!code && !w->revoke.len && !token.len) code = fail("%s gave no token", c.url);
-    if (!code && !w->revoke.len) {
-        client_print(stdout, token);
-        putchar('\n');
-    }
+    if (!code && !w->revoke.len) code = give(a, w->file, token);
     client_close(&c);
     return code;
+}
+
+/* A token for an edge's doors: words are its name and scopes. */
+static int edge_token(struct arena *a, const struct str_list *words, struct str file, bool own) {
+    char made[5 + 2 * TOKEN_RANDOM + 1], hash[65];
+    struct buf given, line;
+    buf_init(&given, TOKEN_BYTES);
+    buf_init(&line, TOKEN_BYTES);
+    if (own && !read_token(&given))
+        return fail("standard input holds no token: one line, up to %d bytes", TOKEN_BYTES);
+    if (!own && !make_token(made)) return fail("no random numbers: %s", strerror(errno));
+    struct str token = own ? buf_view(&given) : str_of(made);
+    sha256_hex(token.ptr, token.len, hash);
+    buf_printf(&line, "%.*s sha256:%s", STR_FMT(words->items[0]), hash);
+    for (uint32_t i = 1; i < words->n; i++) buf_printf(&line, " %.*s", STR_FMT(words->items[i]));
+    struct admin_tokens tokens = {0};
+    const char *wrong = line.err ? err_meaning(line.err) : NULL;
+    if (!wrong) admin_tokens_read(a, buf_view(&line), &tokens, note_problem, &wrong);
+    if (wrong) return fail("%s", wrong);
+    buf_byte(&line, '\n');
+    if (file.len && append(arena_strndup(a, file.ptr, file.len), buf_view(&line)))
+        return fail("cannot write %.*s: %s", STR_FMT(file), strerror(errno));
+    if (!own) printf("%.*s\n", STR_FMT(token));
+    if (!file.len) printf("%.*s", STR_FMT(buf_view(&line)));
+    buf_deinit(&given);
+    buf_deinit(&line);
+    return EXIT_OK;
 }
 
 int cmd_token(struct arena *a, int argc, char **argv) {
@@ -115,7 +153,8 @@ int cmd_token(struct arena *a, int argc, char **argv) {
     struct wish wish = {0};
     int code;
     const struct option_spec specs[] = {
-        {"file", 0, OPTION_TEXT, &file, "FILE", "append the line there and print the token alone"},
+        {"file", 0, OPTION_TEXT, &file, "FILE",
+         "append the line there and print the token alone; with --role: write the token there"},
         {"stdin", 0, OPTION_BOOL, &own, NULL,
          "read the token from standard input instead of making one"},
         {"role", 0, OPTION_TEXT, &wish.role, "ROLE",
@@ -135,33 +174,12 @@ int cmd_token(struct arena *a, int argc, char **argv) {
         return words.n ? fail("--revoke takes the token's id alone")
                        : ask_control(a, &where, &wish, STR(""));
     if (!words.n) return fail("a token needs a name, for the log: regent token NAME [SCOPE...]");
-    if (wish.role.len && (words.n > 1 || file.len || own))
+    if (wish.role.len && (words.n > 1 || own))
         return fail(
             "--role: scopes are --tenant and --label, and the control plane makes the token");
+    wish.file = file;
     if (wish.role.len) return ask_control(a, &where, &wish, words.items[0]);
     if (wish.tenants.n || wish.labels.n || wish.expires.len)
         return fail("--tenant, --label and --expires go with --role");
-    char made[5 + 2 * TOKEN_RANDOM + 1], hash[65];
-    struct buf given, line;
-    buf_init(&given, TOKEN_BYTES);
-    buf_init(&line, TOKEN_BYTES);
-    if (own && !read_token(&given))
-        return fail("standard input holds no token: one line, up to %d bytes", TOKEN_BYTES);
-    if (!own && !make_token(made)) return fail("no random numbers: %s", strerror(errno));
-    struct str token = own ? buf_view(&given) : str_of(made);
-    sha256_hex(token.ptr, token.len, hash);
-    buf_printf(&line, "%.*s sha256:%s", STR_FMT(words.items[0]), hash);
-    for (uint32_t i = 1; i < words.n; i++) buf_printf(&line, " %.*s", STR_FMT(words.items[i]));
-    struct admin_tokens tokens = {0};
-    const char *wrong = line.err ? err_meaning(line.err) : NULL;
-    if (!wrong) admin_tokens_read(a, buf_view(&line), &tokens, note_problem, &wrong);
-    if (wrong) return fail("%s", wrong);
-    buf_byte(&line, '\n');
-    if (file.len && append(arena_strndup(a, file.ptr, file.len), buf_view(&line)))
-        return fail("cannot write %.*s: %s", STR_FMT(file), strerror(errno));
-    if (!own) printf("%.*s\n", STR_FMT(token));
-    if (!file.len) printf("%.*s", STR_FMT(buf_view(&line)));
-    buf_deinit(&given);
-    buf_deinit(&line);
-    return EXIT_OK;
+    return edge_token(a, &words, file, own);
 }

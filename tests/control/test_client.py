@@ -250,6 +250,9 @@ def first_token():
     for words in (["x", "--role", "king"], ["x", "--role", "viewer", "--expires", "soon"], ["x", "--expires", "1d"], ["x", "--role", "viewer", "--label", "a"],
                   ["--role", "viewer"], ["x", "y", "--role", "viewer"]):
         equal(f"token {' '.join(words)}: exit 1", regent(None, "token", *words, REGENT_CONFIG=conf).code, 1)
+    done = regent(None, "token", "e", "--role", "edge", "--file", TMP + "/edge.token", REGENT_CONFIG=conf)
+    check("to a file, for its owner only", done.code == 0 and done.out == "" and stat.S_IMODE(os.stat(TMP + "/edge.token").st_mode) == 0o600, done)
+    equal("that opens", control.call("GET", "/v1/tokens/self", token=open(TMP + "/edge.token").read().strip())[1]["role"], "edge")
     done = regent(None, "token", "ops", "reload")
     check("tokens of edges are made as before", done.code == 0 and "sha256:" in done.out, done)
     kept = re.search(r'token: "(\S+)"', open(conf).read())[1]

@@ -69,6 +69,10 @@ static int add_chunk(struct arena *a, size_t need) {
     return 1;
 }
 
+void arena_reserve(struct arena *a, size_t bytes) {
+    if (!a->chunks) (void)add_chunk(a, bytes);
+}
+
 void *arena_alloc(struct arena *a, size_t bytes) {
     if (bytes > SIZE_MAX - 15) return exhausted(a);
     size_t need = bytes ? (bytes + 15) & ~(size_t)15 : 16;

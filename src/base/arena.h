@@ -20,6 +20,8 @@ struct arena {
 
 void arena_init(struct arena *a, size_t max_bytes);
 void arena_deinit(struct arena *a);
+/* Makes the first chunk of a new arena this large, if there is memory: then arena_reset keeps as much. */
+void arena_reserve(struct arena *a, size_t bytes);
 /* Forgets everything but keeps the first chunk, so that a warm arena does not call malloc. */
 void arena_reset(struct arena *a);
 /* `bytes` zeroed bytes aligned to 16; never NULL for 0 bytes. NULL or a jump when exhausted. */

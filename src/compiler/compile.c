@@ -4,6 +4,7 @@
 #include "compiler/compile.h"
 #include "compiler/ast/print.h"
 #include "compiler/check/check_private.h"
+#include "compiler/compile_cache.h"
 #include "compiler/plan/plan.h"
 #include "compiler/transform/transform.h"
 #include "compiler/wasm/wasm.h"
@@ -127,9 +128,12 @@ static void run_stages(struct compile *c, const char *until) {
 }
 
 enum err compile_run(struct compile *c, const struct compile_request *request, const char *until) {
-    *c = (struct compile){.request = request};
-    uint64_t max = request->max_arena_bytes;
-    arena_init(&c->arena, max ? (size_t)max : (size_t)1 << 30);
+    *c = (struct compile){.request = request, .cache = request->cache};
+    size_t max = request->max_arena_bytes ? (size_t)request->max_arena_bytes : (size_t)1 << 30;
+    if (c->cache)
+        compile_cache_take(c->cache, max, &c->arena);
+    else
+        arena_init(&c->arena, max);
     diag_list_init(&c->diags, &c->arena);
     buf_init(&c->full, MAX_MODULE_BYTES);
     buf_init(&c->thin, MAX_MODULE_BYTES);
@@ -149,7 +153,11 @@ void compile_end(struct compile *c) {
     check_end(c);
     buf_deinit(&c->full);
     buf_deinit(&c->thin);
-    arena_deinit(&c->arena);
+    if (c->cache)
+        compile_cache_give(c->cache, &c->arena);
+    else
+        arena_deinit(&c->arena);
+    c->cache = NULL;
     c->check = NULL;
 }
 

@@ -10,6 +10,12 @@
 
 struct plan;
 
+/* What one compile leaves for the next, which comes to the same but sooner. One thread's at a time; outlives the compiles
+ * that use it. NULL: no memory. */
+struct compile_cache;
+struct compile_cache *compile_cache_new(void);
+void compile_cache_free(struct compile_cache *k); /* NULL: nothing */
+
 struct compile_source {
     struct str file, text;
 };
@@ -35,6 +41,7 @@ struct compile_request {
     int optimize;              /* -O: 0 as planned, 1 with the transforms, 2 reserved */
     const char *disabled_transforms; /* comma list of names, for tests; NULL: none */
     uint64_t max_arena_bytes;  /* 0: 1 GiB */
+    struct compile_cache *cache; /* NULL: none */
 };
 
 enum module_form { FORM_FULL, FORM_THIN, FORM_PROXY };
@@ -49,6 +56,7 @@ struct capture {
 /* One compile. The arena holds all trees; compile_end frees it. */
 struct compile {
     const struct compile_request *request;
+    struct compile_cache *cache;     /* request->cache */
     struct arena arena;
     struct diag_list diags;
     struct module_list modules;

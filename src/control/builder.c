@@ -41,8 +41,10 @@ void builder_shared_free(struct builder_shared *s) {
 enum err builder_new(struct builder_shared *s, const struct signer *signer, struct builder **out) {
     struct builder *b = calloc(1, sizeof *b);
     if (!b) return ERR_MEMORY;
-    enum err e = instances_new(s->engine, LIVE_SANDBOXES, &b->instances);
+    b->cache = compile_cache_new();
+    enum err e = b->cache ? instances_new(s->engine, LIVE_SANDBOXES, &b->instances) : ERR_MEMORY;
     if (e) {
+        compile_cache_free(b->cache);
         free(b);
         return e;
     }
@@ -60,6 +62,7 @@ void builder_free(struct builder *b) {
     if (!b) return;
     for (uint32_t i = 0; i < BUILD_KEPT_CODE; i++) policy_release(b->kept[i]);
     instances_free(b->instances);
+    compile_cache_free(b->cache);
     arena_deinit(&b->work);
     arena_deinit(&b->known);
     buf_deinit(&b->run.text);
@@ -151,6 +154,7 @@ struct compile_request run_request(struct run *r, const bool *chosen) {
         .data = r->in->data,
         .optimize = 1,
         .max_arena_bytes = BUILD_ARENA_BYTES,
+        .cache = r->b->cache,
     };
 }
 

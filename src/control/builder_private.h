@@ -81,6 +81,7 @@ struct builder {
     struct builder_shared *shared;
     const struct signer *signer;
     struct instances *instances;
+    struct compile_cache *cache;
     struct arena work;                    /* of one run; jumps when it is exhausted */
     struct arena known;                   /* outlines */
     struct table outlines;                /* by SHA-256 */

@@ -210,3 +210,12 @@ void link_body(const struct link *l, struct str body, struct buf *out) {
     }
     buf_put(out, rest, (size_t)(r.at - rest));
 }
+
+void link_code(const struct link *l, struct buf *out, struct buf *scratch) {
+    for (uint32_t i = 0; i < l->runtime.functions.n; i++) {
+        if (l->numbers[l->runtime.imports.n + i] == LINK_DROPPED) continue;
+        buf_clear(scratch);
+        link_body(l, l->runtime.bodies.items[i], scratch);
+        leb_bytes(out, buf_view(scratch));
+    }
+}

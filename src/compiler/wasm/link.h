@@ -38,11 +38,18 @@ struct link {
     uint32_t n_imports, n_functions, n_globals; /* kept */
     uint32_t guarded; /* filter: the runtime's function that PROXY_GUARD calls */
     uint32_t *worklist, n_worklist;
+    struct str code; /* what link_code puts, when it is kept; ptr NULL: it is not */
 };
 
 /* Walks calls from what the plan's code imports and from every export of the interface. Problems go to
  * e as errors. */
 void link_runtime(struct emit *e, struct link *l);
+/* The bodies of the kept functions, each with its length, as the code section has them. */
+void link_code(const struct link *l, struct buf *out, struct buf *scratch);
+
+/* ---- link_cache.c ---- */
+/* The same from the compile's cache, if there is one; a filter's is never kept. NULL: e has an error. */
+const struct link *link_find(struct emit *e, struct link *own);
 /* ---- link_data.c ---- */
 /* Reads symbols and relocations; false when they are malformed or name a function pointer. */
 bool link_data_read(struct link *l, struct arena *a);

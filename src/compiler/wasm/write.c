@@ -251,12 +251,10 @@ static void put_own_body(struct writer *w, const struct emitted *f, struct buf *
 static void write_code(struct writer *w) {
     struct buf *one = &w->e->scratch, *b = begin(w);
     leb_u32(b, w->n_own + w->n_added + (w->link ? w->link->n_functions : 0));
-    for (uint32_t i = 0; w->link && i < w->link->runtime.functions.n; i++) {
-        if (w->link->numbers[w->link->runtime.imports.n + i] == LINK_DROPPED) continue;
-        buf_clear(one);
-        link_body(w->link, w->link->runtime.bodies.items[i], one);
-        leb_bytes(b, buf_view(one));
-    }
+    if (w->link && w->link->code.ptr)
+        buf_str(b, w->link->code);
+    else if (w->link)
+        link_code(w->link, b, one);
     for (uint32_t i = 0; i < w->n_own; i++) {
         buf_clear(one);
         put_own_body(w, &w->e->functions.items[i], one);
@@ -320,17 +318,16 @@ static void collect_types(struct writer *w) {
 }
 
 void write_module(struct emit *e, enum module_form form, struct buf *out) {
-    struct link link;
+    struct link own;
     struct writer w = {
         .e = e, .out = out, .n_own = e->n_thin_functions, .first_own = e->n_thin_imports};
     if (form != FORM_THIN) {
-        link_runtime(e, &link);
-        if (e->failed) return;
-        w.link = &link;
+        w.link = link_find(e, &own);
+        if (!w.link) return;
         w.proxy = form == FORM_PROXY;
         w.n_added = w.proxy ? PROXY_FUNCTIONS : 0;
         w.n_own = e->functions.n;
-        w.first_own = link.n_imports + link.n_functions;
+        w.first_own = w.link->n_imports + w.link->n_functions;
     }
     collect_types(&w);
     buf_put(out, "\0asm\1\0\0\0", 8);

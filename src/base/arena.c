@@ -1,6 +1,7 @@
 /* Arena of chunks that double in size up to a maximum.
  * in: sizes. out: zeroed, 16-byte aligned memory. owns: its chunks, until arena_deinit. */
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,6 +15,7 @@ struct arena_chunk {
     _Alignas(16) uint8_t data[];
 };
 
+enum { LOOK_EVERY = 1000 };
 #ifdef REGENT_STRESS /* tests shrink every table and arena to meet each growth path early */
 enum { FIRST_CHUNK = 64 };
 #else
@@ -73,9 +75,17 @@ void arena_reserve(struct arena *a, size_t bytes) {
     if (!a->chunks) (void)add_chunk(a, bytes);
 }
 
+bool arena_is_late(const struct arena *a) {
+    return a->deadline_ns && clock_of(CLOCK_THREAD_CPUTIME_ID) > a->deadline_ns;
+}
+
 void *arena_alloc(struct arena *a, size_t bytes) {
     if (bytes > SIZE_MAX - 15) return exhausted(a);
     size_t need = bytes ? (bytes + 15) & ~(size_t)15 : 16;
+    if (a->deadline_ns && a->countdown-- == 0) {
+        a->countdown = LOOK_EVERY;
+        if (arena_is_late(a)) return exhausted(a);
+    }
     if ((size_t)(a->end - a->at) < need && !add_chunk(a, need)) return exhausted(a);
     void *p = a->at;
     a->at += need;

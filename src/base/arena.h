@@ -3,6 +3,7 @@
 #define REGENT_BASE_ARENA_H
 #include <setjmp.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct arena_chunk;
@@ -16,12 +17,16 @@ struct arena {
     uint8_t *at, *end;          /* free part of the newest chunk */
     size_t used_bytes, max_bytes;
     jmp_buf *exhausted;
+    uint64_t deadline_ns; /* of the thread's processor time: past it the arena counts as exhausted; 0: none */
+    uint32_t countdown;   /* allocations until that is looked at */
 };
 
 void arena_init(struct arena *a, size_t max_bytes);
 void arena_deinit(struct arena *a);
 /* Makes the first chunk of a new arena this large, if there is memory: then arena_reset keeps as much. */
 void arena_reserve(struct arena *a, size_t bytes);
+/* The deadline has passed. */
+bool arena_is_late(const struct arena *a);
 /* Forgets everything but keeps the first chunk, so that a warm arena does not call malloc. */
 void arena_reset(struct arena *a);
 /* `bytes` zeroed bytes aligned to 16; never NULL for 0 bytes. NULL or a jump when exhausted. */

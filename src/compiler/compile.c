@@ -2,6 +2,7 @@
  * in: a request. out: trees, plan and module bytes in the compile. owns: the compile's arena and
  * buffers. */
 #include "compiler/compile.h"
+#include "base/clock.h"
 #include "compiler/ast/print.h"
 #include "compiler/check/check_private.h"
 #include "compiler/compile_cache.h"
@@ -140,11 +141,13 @@ enum err compile_run(struct compile *c, const struct compile_request *request, c
     jmp_buf exhausted;
     if (setjmp(exhausted)) {
         c->arena.exhausted = NULL;
-        return ERR_MEMORY;
+        return arena_is_late(&c->arena) ? ERR_DEADLINE : ERR_MEMORY;
     }
     c->arena.exhausted = &exhausted;
+    c->arena.deadline_ns = request->max_ms ? clock_of(CLOCK_THREAD_CPUTIME_ID) + request->max_ms * 1000000 : 0;
     run_stages(c, until);
     c->arena.exhausted = NULL;
+    c->arena.deadline_ns = 0;
     diag_sort(&c->diags);
     return n_errors(c) ? ERR_DIAG : OK;
 }

@@ -41,6 +41,7 @@ struct compile_request {
     int optimize;              /* -O: 0 as planned, 1 with the transforms, 2 reserved */
     const char *disabled_transforms; /* comma list of names, for tests; NULL: none */
     uint64_t max_arena_bytes;  /* 0: 1 GiB */
+    uint64_t max_ms;           /* of processor time, about; 0: no limit */
     struct compile_cache *cache; /* NULL: none */
 };
 
@@ -72,7 +73,8 @@ struct compile {
 };
 
 /* Runs the stages up to and including `until` (a stage's name, NULL: all). OK, or ERR_DIAG with
- * c->diags filled in, ERR_MEMORY when the arena's maximum is reached. compile_end is due in any case. */
+ * c->diags filled in, ERR_MEMORY when the arena's maximum is reached, ERR_DEADLINE past max_ms. compile_end is due in any
+ * case. */
 MUST_USE enum err compile_run(struct compile *c, const struct compile_request *request,
                               const char *until);
 void compile_end(struct compile *c);

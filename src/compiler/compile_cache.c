@@ -47,6 +47,7 @@ void compile_cache_give(struct compile_cache *k, struct arena *a) {
     }
     arena_reset(a);
     a->exhausted = NULL;
+    a->deadline_ns = 0;
     k->spare[k->n_spare++] = *a;
     *a = (struct arena){0};
 }

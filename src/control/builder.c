@@ -154,18 +154,27 @@ struct compile_request run_request(struct run *r, const bool *chosen) {
         .data = r->in->data,
         .optimize = 1,
         .max_arena_bytes = BUILD_ARENA_BYTES,
+        .max_ms = BUILD_COMPILE_MS,
         .cache = r->b->cache,
     };
 }
 
-/* until: the last stage, NULL: all. */
+enum err run_compile(struct run *r, struct compile *c, const struct compile_request *q,
+                     const char *until) {
+    struct compile_request *request = arena_copy(&r->b->work, q, sizeof *q);
+    enum err e = compile_run(c, request, until);
+    if (e == ERR_DIAG) run_diags(r, &c->diags);
+    if (e != ERR_DEADLINE) return e;
+    run_error(r, "too_large", (struct loc){0},
+              "compiling takes longer than %d s: split the policy or simplify it",
+              BUILD_COMPILE_MS / 1000);
+    return ERR_DIAG;
+}
+
 static enum err compile(struct run *r, const char *until) {
     struct compile_request q = run_request(r, r->shipped);
-    struct compile_request *request = arena_copy(&r->b->work, &q, sizeof q);
     r->compiled = true;
-    enum err e = compile_run(&r->compile, request, until);
-    if (e == ERR_DIAG) run_diags(r, &r->compile.diags);
-    return e;
+    return run_compile(r, &r->compile, &q, until);
 }
 
 /* The modules of the version before, if that was made from the same. */

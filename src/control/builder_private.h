@@ -11,6 +11,7 @@ enum {
     BUILD_MAX_FILES = 5000,
     BUILD_MAX_SOURCE_BYTES = 64 << 20,
     BUILD_ARENA_BYTES = 256 << 20, /* of trees and texts of one build, and of each compile */
+    BUILD_COMPILE_MS = 10000,      /* of processor time, each compile */
     BUILD_KEPT_CODE = 64           /* modules whose machine code a thread holds on to */
 };
 
@@ -117,6 +118,9 @@ void run_diags(struct run *r, const struct diag_list *diags);
 static inline bool run_failed(const struct run *r) { return r->out.errors->n > 0; }
 /* The request's sources in work, all files that are chosen. */
 struct compile_request run_request(struct run *r, const bool *chosen);
+/* Compiles; errors become the run's. until: the last stage, NULL: all. compile_end is due. */
+MUST_USE enum err run_compile(struct run *r, struct compile *c, const struct compile_request *q,
+                              const char *until);
 /* Loads a module to be asked; what is wrong with it becomes an error (ERR_DIAG). */
 MUST_USE enum err run_load(struct run *r, struct str full, struct str thin);
 

@@ -67,11 +67,8 @@ static enum err compile_tests(struct run *r) {
     q.thin_only = true;
     q.entrypoints = paths;
     q.n_entrypoints = r->tests.n;
-    struct compile_request *request = arena_copy(&r->b->work, &q, sizeof q);
     r->test_compiled = true;
-    enum err e = compile_run(&r->test_compile, request, NULL);
-    if (e == ERR_DIAG) run_diags(r, &r->test_compile.diags);
-    return e;
+    return run_compile(r, &r->test_compile, &q, NULL);
 }
 
 static void run_test(struct run *r, const struct build_test *t) {

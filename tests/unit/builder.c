@@ -2,8 +2,10 @@
  * is taken over from the version before, limits, hostile sources, equal bytes. in: sources made
  * here. out: cmocka results. */
 #include "control/builder.h"
+#include "base/clock.h"
 #include "bundle/bundle.h"
 #include "control/builder_private.h"
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -510,6 +512,38 @@ static void deep_nesting(void **state) {
     assert_true(output.errors->n > 0);
 }
 
+/* 2^60 parts of a type, and a set that is compared element by element: an error in time. */
+static void slow_to_compile(void **state) {
+    (void)state;
+    enum { BYTES = 1 << 20 };
+    char *text = arena_alloc(&memory, BYTES);
+    int at = snprintf(text, BYTES, "package shop\n\na0 := 1\n\nallow if a60.x\n");
+    for (int i = 0; i < 60; i++)
+        at += snprintf(text + at, 100, "\na%d := {\"x\": a%d, \"y\": a%d}\n", i + 1, i, i);
+    add("", "policy.rego", text);
+    uint64_t start = clock_ns();
+    (void)build();
+    assert_true(clock_ns() - start < 8000ull * BUILD_COMPILE_MS / 1000 * 1000000);
+    at = snprintf(text, BYTES, "package shop\n\nallow if input.x in {0");
+    for (int i = 1; i < 100000; i++) at += snprintf(text + at, 10, ",%d", i);
+    snprintf(text + at, 10, "}\n");
+    files[0].text = str_of(text);
+    struct compile_source source = {STR("p.rego"), files[0].text};
+    struct str entrypoint = STR("shop/allow");
+    struct compile_request request = {.sources = &source,
+                                      .n_sources = 1,
+                                      .entrypoints = &entrypoint,
+                                      .n_entrypoints = 1,
+                                      .optimize = 1,
+                                      .max_ms = 300};
+    struct compile c;
+    request.parse.version = REGO_V1;
+    start = clock_of(CLOCK_THREAD_CPUTIME_ID);
+    assert_int_equal(compile_run(&c, &request, NULL), ERR_DEADLINE);
+    compile_end(&c);
+    assert_true(clock_of(CLOCK_THREAD_CPUTIME_ID) - start < 3000000000u);
+}
+
 static void endless_test(void **state) {
     (void)state;
     add("", "policy.rego", SHOP);
@@ -563,6 +597,99 @@ static void shared_code(void **state) {
     assert_true(compiled() == after_first);
 }
 
+/* ---- what compiles leave for the next ---- */
+
+static struct str module_of(struct str file, struct str text, struct str entrypoint,
+                            struct compile_cache *cache, struct str *thin) {
+    struct compile_source source = {file, text};
+    struct compile_request request = {.sources = &source,
+                                      .n_sources = 1,
+                                      .entrypoints = &entrypoint,
+                                      .n_entrypoints = 1,
+                                      .optimize = 1,
+                                      .cache = cache};
+    struct compile c;
+    struct str full = {NULL, 0};
+    *thin = full;
+    request.parse.version = REGO_V1;
+    if (compile_run(&c, &request, NULL) == OK) {
+        full = (struct str){arena_copy(&memory, c.full.ptr, c.full.len), c.full.len};
+        *thin = (struct str){arena_copy(&memory, c.thin.ptr, c.thin.len), c.thin.len};
+    }
+    compile_end(&c);
+    return full;
+}
+
+/* The first rule's path, such as "p/allow"; empty: none. */
+static struct str first_rule(struct str file, struct str text) {
+    struct diag_list ignored;
+    diag_list_init(&ignored, &memory);
+    struct module *m = parse_module(&memory, file, text, NULL, &ignored);
+    size_t len = 0;
+    if (!m || !m->rules.n) return STR("");
+    struct str package = ref_dotted(&memory, m->package);
+    char *path = arena_printf(&memory, &len, "%.*s/%.*s", STR_FMT(str_from(package, 5)),
+                              STR_FMT(m->rules.items[0]->head->ref->list.items[0]->text));
+    for (size_t i = 0; i < len; i++)
+        if (path[i] == '.') path[i] = '/';
+    return (struct str){path, len};
+}
+
+/* All policies of the tests, one after the other with one cache, twice: modules are what they are
+ * without. */
+static void cache_changes_nothing(void **state) {
+    (void)state;
+    glob_t found = {0};
+    struct compile_cache *cache = compile_cache_new();
+    uint32_t compared = 0;
+    assert_int_equal(glob("tests/*/*/policy.rego", 0, NULL, &found), 0);
+    (void)glob("tests/*/*.rego", GLOB_APPEND, NULL, &found);
+    (void)glob("examples/*/*.rego", GLOB_APPEND, NULL, &found);
+    (void)glob("bench/*/policy.rego", GLOB_APPEND, NULL, &found);
+    for (size_t i = 0; i < 2 * found.gl_pathc; i++) {
+        struct buf b;
+        struct str file = str_of(found.gl_pathv[i % found.gl_pathc]), thin, cached_thin;
+        buf_init(&b, 1 << 24);
+        assert_int_equal(buf_read_file(&b, file.ptr), OK);
+        struct str entrypoint = first_rule(file, buf_view(&b));
+        struct str full = module_of(file, buf_view(&b), entrypoint, NULL, &thin);
+        struct str cached = module_of(file, buf_view(&b), entrypoint, cache, &cached_thin);
+        assert_true(str_eq(full, cached) && str_eq(thin, cached_thin));
+        compared += full.len > 0;
+        buf_deinit(&b);
+    }
+    assert_true(compared >= 40);
+    globfree(&found);
+    compile_cache_free(cache);
+}
+
+/* A compile that ends in the middle of what it leaves spoils nothing. */
+static void cache_survives_little_memory(void **state) {
+    (void)state;
+    struct compile_cache *cache = compile_cache_new();
+    struct str text = STR("package p\n\nallow if startswith(input.x, \"a\")\n"),
+               entrypoint = STR("p/allow"), thin, again;
+    struct str full = module_of(STR("p.rego"), text, entrypoint, NULL, &thin);
+    for (size_t max = 1 << 12; max < 4 << 20; max = max * 5 / 4) {
+        struct compile_source source = {STR("p.rego"), text};
+        struct compile_request request = {.sources = &source,
+                                          .n_sources = 1,
+                                          .entrypoints = &entrypoint,
+                                          .n_entrypoints = 1,
+                                          .optimize = 1,
+                                          .max_arena_bytes = max,
+                                          .cache = cache};
+        struct compile c;
+        request.parse.version = REGO_V1;
+        enum err e = compile_run(&c, &request, NULL);
+        assert_true(e == OK || e == ERR_MEMORY);
+        compile_end(&c);
+    }
+    assert_true(str_eq(full, module_of(STR("p.rego"), text, entrypoint, cache, &again)));
+    assert_true(str_eq(thin, again));
+    compile_cache_free(cache);
+}
+
 static int setup(void **state) {
     (void)state;
     arena_init(&memory, ARENA);
@@ -605,9 +732,12 @@ int main(void) {
         TEST(large_module),
         TEST(many_files),
         TEST(deep_nesting),
+        TEST(slow_to_compile),
         TEST(endless_test),
         TEST(little_memory),
         TEST(shared_code),
+        TEST(cache_changes_nothing),
+        TEST(cache_survives_little_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

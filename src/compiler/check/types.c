@@ -31,6 +31,21 @@ const struct term *term_as_key(struct arena *a, const struct term *t) {
 
 /* ---- Makers ---- */
 
+/* Types share parts, so that a few lines of Rego can describe one of 2^40 parts, and all that walks it would never end:
+ * what is heavier is known as `any`. */
+enum { MAX_WEIGHT = 1 << 18 };
+
+static uint32_t weight_of(const struct type *t) { return t ? t->weight + 1 : 0; }
+
+static const struct type *weighed(struct type *t) {
+    uint64_t weight = (uint64_t)weight_of(t->dynamic) + weight_of(t->dynamic_key);
+    for (uint32_t i = 0; i < t->n; i++)
+        weight += weight_of(t->kind == TYPE_OBJECT ? t->props[i].value : t->items[i]);
+    if (weight > MAX_WEIGHT) return &type_any;
+    t->weight = (uint32_t)weight;
+    return t;
+}
+
 static struct type *type_new(struct arena *a, enum type_kind kind) {
     struct type *t = ARENA_NEW(a, struct type);
     t->kind = kind;
@@ -43,13 +58,13 @@ const struct type *type_array(struct arena *a, const struct type **items, uint32
     t->items = items;
     t->n = n;
     t->dynamic = dynamic;
-    return t;
+    return weighed(t);
 }
 
 const struct type *type_set(struct arena *a, const struct type *of) {
     struct type *t = type_new(a, TYPE_SET);
     t->dynamic = of;
-    return t;
+    return weighed(t);
 }
 
 static int compare_properties(const void *a, const void *b) {
@@ -67,7 +82,7 @@ const struct type *type_object(struct arena *a, struct type_property *props, uin
     t->has_dynamic = has_dynamic;
     t->dynamic_key = has_dynamic ? dynamic_key : NULL;
     t->dynamic = has_dynamic ? dynamic : NULL;
-    return t;
+    return weighed(t);
 }
 
 const struct type *type_function(struct arena *a, const struct type **args, uint32_t n,
@@ -84,7 +99,7 @@ static const struct type *type_any_of(struct arena *a, const struct type **membe
     struct type *t = type_new(a, TYPE_ANY);
     t->items = members;
     t->n = n;
-    return t;
+    return weighed(t);
 }
 
 /* ---- Order ---- */

@@ -30,6 +30,7 @@ struct type {
     enum type_kind kind;
     bool has_dynamic;                  /* TYPE_OBJECT: other keys than those of props occur */
     uint32_t n;                        /* of items or props */
+    uint32_t weight;                   /* parts below it, shared ones as often as they occur */
     const struct type *const *items;   /* TYPE_ARRAY: leading elements; TYPE_ANY: members, sorted,
                                           none:   everything; TYPE_FUNCTION: arguments */
     const struct type_property *props; /* TYPE_OBJECT, sorted by key */

@@ -100,7 +100,8 @@ int main(int argc, char **argv) {
     if (tenants < 1 || threads < 1 || threads > MAX_THREADS) stop("usage", "FOLDER TENANTS THREADS [KEY.pem [OUT]]");
     arena_init(&a, MAX_BYTES);
     w.files[0] = (struct builder_file){STR("templates/authz/policy.rego"), read_file(&a, argv[1], "policy.rego")};
-    w.files[1] = (struct builder_file){STR("templates/authz/policy_test.rego"), read_file(&a, argv[1], "policy_test.rego")};
+    struct str test = read_file(&a, argv[1], "policy_test.rego");
+    w.files[1] = (struct builder_file){STR("templates/authz/policy_test.rego"), test};
     if (json_parse(&a, read_file(&a, argv[1], "data.json"), &w.data, NULL) ||
         json_parse(&a, STR("[\"tenant/authz/allow\", \"tenant/authz/decision\"]"), &w.entrypoints, NULL))
         stop("data.json", "is no JSON");

@@ -10,8 +10,8 @@
 
 struct plan;
 
-/* What one compile leaves for the next, which comes to the same but sooner. One thread's at a time; outlives the compiles
- * that use it. NULL: no memory. */
+/* What one compile leaves for the next, which comes to the same but sooner. One thread's at a time; outlives the
+ * compiles that use it. NULL: no memory. */
 struct compile_cache;
 struct compile_cache *compile_cache_new(void);
 void compile_cache_free(struct compile_cache *k); /* NULL: nothing */
@@ -73,8 +73,8 @@ struct compile {
 };
 
 /* Runs the stages up to and including `until` (a stage's name, NULL: all). OK, or ERR_DIAG with
- * c->diags filled in, ERR_MEMORY when the arena's maximum is reached, ERR_DEADLINE past max_ms. compile_end is due in any
- * case. */
+ * c->diags filled in, ERR_MEMORY when the arena's maximum is reached, ERR_DEADLINE past max_ms. compile_end
+ * is due in any case. */
 MUST_USE enum err compile_run(struct compile *c, const struct compile_request *request,
                               const char *until);
 void compile_end(struct compile *c);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The main job, shown: tenants of one template are compiled, served under limits and asked over REST and through Envoy, while a
-hostile tenant does its worst; then the node changes while it serves.
+hostile tenant does its worst; then the node changes while it serves; then a control plane builds, publishes and rolls back.
 
 usage: make demo      (DEMO_EXIT=1 ends after the last step; else it serves until Ctrl-C)
 """
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import control_part
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -405,6 +407,7 @@ def main():
         good = show_changes(edge) and good
         good = show_worker(edge) and good
         show_counts(edge)
+        good = control_part.show(REGENT, ROOT, folder, free_port(), step, say, processes) and good
         say("" if good else "\nSomething went otherwise than this demo expects: see the steps above.")
         if os.environ.get("DEMO_EXIT") != "1":
             wait_for_user(edge, envoy_port)

@@ -13,7 +13,8 @@ import time
 import urllib.parse
 
 from control_stand_in import Control
-from edge_lib import REGENT, TMP, build, check, equal, finish, free_port, http, start, stop, wait_for
+from edge_lib import REGENT, TMP, build, check, equal, finish, http, start, stop, wait_for
+from s3_lib import Versity, versitygw
 from sources_lib import S3, LongPoll, Server, becomes, bundle, sourced, who
 
 
@@ -171,21 +172,16 @@ def credentials():
 
 
 def real_s3():
-    """versitygw (third_party/versitygw/build.sh), where it has been built: a server that we did not write checks signatures and lists."""
-    program = os.path.join(os.environ.get("REGENT_CACHE", os.path.expanduser("~/.cache/regent")), "versitygw-1.8.0", "versitygw")
-    if not os.path.exists(program):
-        print("# no versitygw: third_party/versitygw/build.sh makes it")
+    """A server that we did not write checks signatures and lists."""
+    if not versitygw():
         return
-    root, port = f"{TMP}/s3root", free_port()
+    v = Versity()
+    root, port = v.root, v.port
     names = ["a", "x y+z&=é"] + [f"t{i:04}" for i in range(1100)]
-    os.makedirs(f"{root}/policies")
     for t in names[2:]:
         os.makedirs(f"{root}/policies/eu/tenants/{t}")
         with open(f"{root}/policies/eu/tenants/{t}/bundle.tar.gz", "wb") as f:
             f.write(bundle("ann", "1"))
-    server = start([program, "--access", S3.KEY, "--secret", S3.SECRET, "--region", "eu-central-1", "--port", f"127.0.0.1:{port}", "posix", root],
-                   f"{TMP}/versitygw.log")
-    wait_for(lambda: http(port, "GET", "/")[0] > 0)
 
     def put(tenant, version):
         url = f"http://127.0.0.1:{port}/policies/eu/tenants/{urllib.parse.quote(tenant, safe='')}/bundle.tar.gz"
@@ -204,7 +200,7 @@ def real_s3():
     put("a", "2")
     check("versitygw: a new version", becomes(e, "a", "2") and e.logged("bundle activated", version="rel-2"))
     stop(e.process)
-    stop(server)
+    v.stop()
 
 
 def control():

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the pinned `versitygw`, an S3 server over a folder, into $1/versitygw, once: tests/edge/test_sources.py asks it too where it is there.
-# Not part of `make test`, since it takes three minutes; without it the test has a server of its own that checks signatures.
+# Builds the pinned `versitygw`, an S3 server over a folder, into $1/versitygw, once: tests/edge/s3_lib.py calls this for the tests that
+# want a server that we did not write. It takes three minutes.
 set -eu
 out=$1
 [ -x "$out/versitygw" ] && exit 0

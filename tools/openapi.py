@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 ERROR = {
     "type": "object",
-    "required": ["code", "message", "errors"],
+    "required": ["code", "message"],
     "properties": {
         "code": {"type": "string", "description": "One word for programs: not_found, changed_meanwhile …"},
         "message": {"type": "string", "description": "A sentence for people."},

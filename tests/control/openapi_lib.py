@@ -89,7 +89,7 @@ def template_of(document, method, path):
     path = path.split("?")[0]
     for template in sorted(document["paths"], key=lambda t: t.count("{")):
         pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
-        pattern = pattern.replace("[^/]+", ".+") if "*" in template else pattern
+        pattern = re.sub(r"\[\^/\]\+$", ".+", pattern) if template.endswith("/{path}") else pattern  # all the rest
         if re.fullmatch(pattern, path) and method.lower() in document["paths"][template]:
             return template
     return None

@@ -221,6 +221,12 @@ static enum err put_parameters(struct arena *a, const struct json *template,
     diag_list_init(&diags, a);
     enum err e = spec_parameters(a, template, spec, &values, &diags);
     if (e == ERR_DIAG) {
+        for (uint32_t i = 0; i < diags.n; i++) {
+            struct str *file = &diags.items[i].loc.file;
+            file->ptr = arena_printf(a, &file->len, "tenants/%.*s/%.*s", STR_FMT(j->tenant),
+                                     STR_FMT(*file));
+            if (!file->ptr) return ERR_MEMORY;
+        }
         j->outcome = JOB_FAILED;
         j->errors = build_json_text(a, api_diags(a, &diags));
         return j->errors.ptr ? OK : ERR_MEMORY;

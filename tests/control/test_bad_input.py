@@ -122,6 +122,10 @@ def wrong_builds():
         status, errors = job_errors(c, c.must("PUT", "/v1/tenants/good", dict(GOOD, checks=checks))["build"])
         check(on + "a check that does not hold", status == "failed" and "t/allow" in str(errors), errors)
         c.wait_build(c.must("PUT", "/v1/tenants/good", GOOD)["build"])
+        more = dict(TEMPLATE, parameters=dict(TEMPLATE["parameters"], NEW={}))
+        status, errors = job_errors(c, c.must("PUT", "/v1/templates/t", more)["build"])
+        equal(on + "a template that asks for what a tenant does not give", (status, [e["location"]["file"] for e in errors]), ("failed", ["tenants/good/parameters.NEW"]))
+        c.wait_build(c.must("PUT", "/v1/templates/t", TEMPLATE)["build"])
         row = c.must("GET", "/v1/tenants/good")
         equal(on + "put right again", (row["version"], row["build_state"]), (before["version"], "built"))
 

@@ -260,6 +260,86 @@ def first_token():
     equal("takes back the token that login made", control.call("GET", "/v1/tokens/self", token=kept)[0], 401)
 
 
+def certificates():
+    """TLS: who has no reason to trust the control plane sends no token."""
+    folder_, name = TMP + "/tls", "/tls/cert.pem"
+    os.makedirs(folder_)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder_ + "/key.pem", "-out", TMP + name],
+                   check=True, capture_output=True)
+    control = Control("--tls-cert", TMP + name, "--tls-key", folder_ + "/key.pem", name="tls", token="not yet").start()
+    once = re.search(r"One-time admin token[^:]*: (\S+)", open(control.out).read())[1]
+    url, conf = f"https://localhost:{control.port}", TMP + "/tls.yaml"
+    done = regent(None, "login", url, stdin=once + "\n", REGENT_CONFIG=conf)
+    check("a certificate that nobody vouches for: refused", done.code == 1 and "certificate" in done.err.lower() and not os.path.exists(conf), done)
+    done = regent(None, "login", url, "--ca-file", TMP + name, stdin=once + "\n", REGENT_CONFIG=conf)
+    equal("with its CA", done.code, 0)
+    equal("which the profile keeps", regent(None, "get", "tenants", REGENT_CONFIG=conf).code, 0)
+    done = regent(None, "get", "tenants", "--url", f"http://127.0.0.1:{control.port}", "--token-file", conf)
+    check("http to a port of https: exit 1", done.code == 1, done)
+
+
+def roles():
+    """What a token may not do is refused, and nothing of it is done."""
+    control = Control(name="roles").start()
+    base = folder("roles")
+    equal("apply as an admin", regent(control, "apply", "-f", base).code, 0)
+    tokens = {}
+    for role, scopes in (("viewer", {}), ("releaser", {}), ("edge", {}), ("author", {"tenants": ["acme"]})):
+        tokens[role] = control.must("POST", "/v1/tokens", {"name": role, "role": role, "scopes": scopes} if scopes else {"name": role, "role": role})["token"]
+    edit(base + "/policies/acme/tenant.yaml", "plan: gold", "plan: silver")
+    done = regent(control, "apply", "-f", base, "--dry-run", REGENT_TOKEN=tokens["viewer"])
+    check("a viewer sees the plan", done.code == 0 and "~ tenant acme" in done.out, done)
+    for role in ("viewer", "releaser"):
+        done = regent(control, "apply", "-f", base, REGENT_TOKEN=tokens[role])
+        check(f"a {role} applies nothing", done.code == 1 and "forbidden" in done.err, done)
+    equal("edges not even that", regent(control, "apply", "-f", base, "--dry-run", REGENT_TOKEN=tokens["edge"]).code, 1)
+    done = regent(control, "apply", "-f", base, REGENT_TOKEN=tokens["author"])
+    check("an author of acme alone does not add what is hidden", done.code in (1, 2) and "error: " in done.err, done)
+    alone = TMP + "/acme-alone"
+    shutil.copytree(base + "/policies/acme", alone + "/policies/acme")
+    done = regent(control, "apply", "-f", alone, "--delete", "--yes", REGENT_TOKEN=tokens["author"])
+    check("and cannot delete templates", done.code == 1 and control.call("GET", "/v1/templates/shop")[0] == 200, done)
+    equal("but changes acme", regent(control, "apply", "-f", alone, REGENT_TOKEN=tokens["author"]).code, 0)
+    seen = [t["id"] for t in json.loads(regent(control, "get", "tenants", "-o", "json", REGENT_TOKEN=tokens["author"]).out)]
+    equal("and sees it alone", seen, ["acme"])
+
+
+# ---- looking, releasing ----
+
+def looking():
+    control = Control(name="looking").start()
+    base = folder("looking")
+    equal("apply", regent(control, "apply", "-f", base).code, 0)
+    for kind, word in (("tenants", "acme"), ("templates", "shop"), ("libraries", "common"), ("builds", "apply"), ("edges", "NODE"), ("rollouts", "WAVE"),
+                       ("tokens", "test")):
+        done = regent(control, "get", kind)
+        check(f"get {kind}", done.code == 0 and word in done.out, done)
+        check(f"get {kind} -o json", isinstance(json.loads(regent(control, "get", kind, "-o", "json").out), list))
+    equal("one thing", json.loads(regent(control, "get", "tenant", "acme").out)["spec"]["labels"]["plan"], "gold")
+    for words in (["get"], ["get", "things"], ["get", "versions"], ["get", "tenants", "-o", "xml"], ["get", "tenant", "nobody"], ["get", "tenant", "../tokens"],
+                  ["get", "edges", "-l", "a=b"], ["get", "tenants", "-l", "plan"], ["release", "acme"], ["release", "acme", "9-none"], ["release", "nobody", "--rollback"],
+                  ["suspend"], ["suspend", "nobody"], ["activate", "a/b"]):
+        done = regent(control, *words)
+        check(f"{' '.join(words)}: exit 1, and why", done.code == 1 and done.err.startswith("error: "), done)
+    first = control.must("GET", "/v1/tenants/acme")["version"]
+    write(base + "/policies/acme/data.json", '{"blocked": ["mallory", "zoe"], "counting": false}')
+    equal("another version, kept back", regent(control, "apply", "-f", base, "--no-release").code, 0)
+    versions = [v["version"] for v in json.loads(regent(control, "get", "versions", "acme", "-o", "json").out)]
+    equal("there are two, the first is current", (len(versions), control.must("GET", "/v1/tenants/acme")["version"]), (2, first))
+    other = next(v for v in versions if v != first)
+    done = regent(control, "release", "acme", other)
+    check("released", done.code == 0 and f"{other} is current now" in done.out, done)
+    done = regent(control, "release", "acme", other)
+    check("again: nothing new", done.code == 0 and "was current already" in done.out, done)
+    done = regent(control, "release", "acme", "--rollback")
+    check("and back", done.code == 0 and f"{first} is current now" in done.out, done)
+    done = regent(control, "get", "releases", "acme")
+    check("as the list of releases has it", done.code == 0 and "rollback" in done.out and other in done.out, done)
+    equal("suspended", (regent(control, "suspend", "acme").code, control.must("GET", "/v1/tenants/acme")["status"]), (0, "suspended"))
+    equal("active", (regent(control, "activate", "acme").code, control.must("GET", "/v1/tenants/acme")["status"]), (0, "active"))
+
+
 # ---- apply and export ----
 
 def stores():
@@ -598,4 +678,25 @@ def many():
     equal("all of it was one build", len(builds), 1)
 
 
-run_parts([addresses, retries, profiles, first_token, bad_folders, hostile_names, apply_and_export, terminals, imports, many])
+def restarts():
+    """kill -9 of the control plane while apply sends: it is sent again, once each."""
+    control = Control(name="restarts").start()
+    base = folder("restarts")
+    for i in range(1200):
+        write(f"{base}/policies/r{i:04}/tenant.yaml", "template: {id: shop}\nparameters: {REGION: us}\n")
+    process = subprocess.Popen([REGENT, "apply", "-f", base, "--wait=false", "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env=environment(control))
+    while not control.logged("request", path="/v1/apply") and process.poll() is None:
+        time.sleep(0.01)
+    control.kill()
+    control.start()
+    out, err = process.communicate(timeout=60)
+    check("apply goes on after the control plane's death", process.returncode == 0 and len(json.loads(out)["create"]) == 1206, err)
+    equal("with all tenants", len(control.items("/v1/tenants")), 1203)
+    done = regent(control, "apply", "-f", base)
+    check("and nothing is left to do", "No changes" in done.out, done)
+    equal("in one build", len(control.items("/v1/builds?cause=apply")), 1)
+
+
+run_parts([addresses, retries, profiles, first_token, certificates, roles, looking, bad_folders, hostile_names, apply_and_export, terminals, imports,
+           many, restarts])

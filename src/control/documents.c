@@ -20,6 +20,11 @@ bool documents_init(struct api_call *c, const char *cause, struct documents *d) 
         api_error(c, 400, "invalid_parameter", "release is true or false");
         return false;
     }
+    if (d->release && c->control->config->release_manually && !api_may(&c->who, RIGHT_RELEASE)) {
+        api_error(c, 403, "forbidden",
+                  "versions are released by hand here, and this token may not release");
+        return false;
+    }
     return true;
 }
 

@@ -305,6 +305,25 @@ def roles():
     equal("and sees it alone", seen, ["acme"])
 
 
+def by_hand():
+    """Where versions are released by hand, an author builds, and does not release."""
+    control = Control("--release-manually", name="by-hand").start()
+    base = folder("by-hand")
+    author = control.must("POST", "/v1/tokens", {"name": "author", "role": "author"})["token"]
+    done = regent(control, "apply", "-f", base, REGENT_TOKEN=author)
+    check("an author applies", done.code == 0 and "2 built" in done.out, done)
+    equal("nothing is released", control.must("GET", "/v1/tenants/acme")["version"], None)
+    tenant = control.must("GET", "/v1/tenants/acme")["spec"]
+    tenant["labels"]["plan"] = "own"
+    status, body, _ = control.call("PUT", "/v1/tenants/acme?release=true", tenant, token=author)
+    equal("nor if the author asks for it", (status, body["code"]), (403, "forbidden"))
+    status, body, _ = control.call("POST", "/v1/apply?release=true", {"tenants": {"acme": tenant}}, token=author)
+    equal("nor by apply", (status, body["code"]), (403, "forbidden"))
+    version = control.items("/v1/tenants/acme/versions")[0]["version"]
+    equal("nor by releasing", regent(control, "release", "acme", version, REGENT_TOKEN=author).code, 1)
+    equal("whoever may does", regent(control, "release", "acme", version).code, 0)
+
+
 # ---- looking, releasing ----
 
 def looking():
@@ -698,5 +717,5 @@ def restarts():
     equal("in one build", len(control.items("/v1/builds?cause=apply")), 1)
 
 
-run_parts([addresses, retries, profiles, first_token, certificates, roles, looking, bad_folders, hostile_names, apply_and_export, terminals, imports,
+run_parts([addresses, retries, profiles, first_token, certificates, roles, by_hand, looking, bad_folders, hostile_names, apply_and_export, terminals, imports,
            many, restarts])

@@ -2,6 +2,7 @@
  * in: documents and their ids, from a control plane that is not trusted with names. out: files
  * below one folder. owns: nothing. */
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/folder.h"
 #include "control/control.h"
@@ -80,31 +81,73 @@ static bool is_plain(struct str s) {
     bool letter = s.len && s.len < 200 && ((s.ptr[0] | 32) >= 'a' && (s.ptr[0] | 32) <= 'z');
     for (size_t i = 0; letter && i < s.len; i++) {
         char c = s.ptr[i], low = (char)(c | 32);
-        letter = (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || strchr("_./- ", c) != NULL;
+        letter = (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || (c && strchr("_./- ", c));
     }
     for (size_t i = 0; letter && i < sizeof words / sizeof *words; i++)
         letter = !str_eq_fold(s, str_of(words[i]));
     return letter && s.ptr[s.len - 1] != ' ';
 }
 
+/* JSON's strings are YAML's, but for what YAML takes for no text or for the end of a line. */
+static void print_quoted(struct str s, struct buf *out) {
+    struct buf json;
+    buf_init(&json, OUTPUT_BYTES);
+    json_print_string(s, &json);
+    for (size_t i = 0; i < json.len;) {
+        uint32_t cp;
+        int n = utf8_decode((const char *)json.ptr + i, json.len - i, &cp);
+        bool odd = (cp >= 0x7f && cp < 0xa0) || cp == 0x2028 || cp == 0x2029 || cp == 0xfeff ||
+                   (cp & 0xfffe) == 0xfffe;
+        if (!n || !odd)
+            buf_put(out, json.ptr + i, n ? (size_t)n : 1);
+        else
+            buf_printf(out, cp > 0xffff ? "\\U%08x" : "\\u%04x", cp);
+        i += n ? (size_t)n : 1;
+    }
+    if (json.err && !out->err) out->err = json.err;
+    buf_deinit(&json);
+}
+
+static void print_text(struct str s, struct buf *out) {
+    if (is_plain(s))
+        buf_str(out, s);
+    else
+        print_quoted(s, out);
+}
+
 static void print_scalar(const struct json *v, struct buf *out) {
-    if (v->kind == JSON_STRING && is_plain(v->text))
-        buf_str(out, v->text);
+    if (v->kind == JSON_STRING)
+        print_text(v->text, out);
     else
         json_print(v, false, 0, out);
 }
 
-static void print_key(struct str key, struct buf *out) {
-    if (is_plain(key))
-        buf_str(out, key);
-    else
-        json_print_string(key, out);
+/* Numbers that YAML's readers give back as they were written. */
+static bool is_steady(struct str s) {
+    size_t digits = 0, dot = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '.')
+            dot = i;
+        else if (s.ptr[i] >= '0' && s.ptr[i] <= '9')
+            digits++;
+        else if (s.ptr[i] != '-' || i)
+            return false;
+    }
+    return digits && digits <= 15 && !str_is(s, "-0") && (!dot || s.ptr[s.len - 1] != '0');
 }
 
-static bool is_flat(const struct json *list) {
-    for (uint32_t i = 0; i < list->n; i++)
-        if (list->items[i]->kind == JSON_ARRAY || list->items[i]->kind == JSON_OBJECT) return false;
-    return true;
+/* Only objects and lists, which are not deep, of texts and such numbers. */
+static bool fits_yaml(const struct json *v, int depth) {
+    if (v->kind == JSON_NUMBER) return is_steady(v->text);
+    bool nested = v->kind == JSON_ARRAY || v->kind == JSON_OBJECT,
+         fits = !nested || depth < MAX_DEPTH;
+    for (uint32_t i = 0; nested && fits && i < v->n; i++) {
+        const struct json *item = v->items[i];
+        bool list_in_list =
+            v->kind == JSON_ARRAY && (item->kind == JSON_ARRAY || item->kind == JSON_OBJECT);
+        fits = !list_in_list && fits_yaml(item, depth + 1);
+    }
+    return fits;
 }
 
 static void print_flat_list(const struct json *list, struct buf *out) {
@@ -116,13 +159,12 @@ static void print_flat_list(const struct json *list, struct buf *out) {
     buf_byte(out, ']');
 }
 
-/* Objects a member a line, lists of scalars in brackets, other lists as JSON. Depth is bounded by
- * that of the documents. */
+/* Objects a member a line, lists in brackets; of what fits_yaml. */
 static void print_yaml(const struct json *v, int indent, struct buf *out) {
     for (uint32_t i = 0; i < v->n; i++) {
         const struct json *item = v->items[i];
         buf_printf(out, "%*s", indent, "");
-        print_key(v->keys[i], out);
+        print_text(v->keys[i], out);
         buf_byte(out, ':');
         if (item->kind == JSON_OBJECT && item->n) {
             buf_byte(out, '\n');
@@ -130,7 +172,7 @@ static void print_yaml(const struct json *v, int indent, struct buf *out) {
             continue;
         }
         buf_byte(out, ' ');
-        if (item->kind == JSON_ARRAY && is_flat(item))
+        if (item->kind == JSON_ARRAY)
             print_flat_list(item, out);
         else
             print_scalar(item, out);
@@ -170,6 +212,9 @@ static bool write_head(struct folder_writer *w, enum spec_kind kind, const char 
         if (!own) json_set(w->arena, head, key, document->items[i]);
     }
     if (!head->n && !needed) return true;
+    if (!fits_yaml(head, 0))
+        return put_json(w, arena_printf(w->arena, NULL, "%s/%s.json", folder, spec_word(kind)),
+                        head);
     struct buf b;
     buf_init(&b, OUTPUT_BYTES);
     if (head->n)

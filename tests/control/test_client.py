@@ -529,6 +529,32 @@ def hostile_names():
     check("nor through a link", done.code == 1 and not os.listdir(TMP + "/target"), done)
 
 
+def odd_values():
+    """Values that YAML might take for something else come back from an export as they were."""
+    control = Control(name="odd").start()
+    texts = ["yes", "no", "NO", "on", "null", "~", "", " ", "007", "1e3", "1.50", "0x1f", "2026-01-01", "a: b", "- a", "#x", "a #b", "'", '"', "\\", "\n", "a\nb\n",
+             "\t", "\x7f", "\x85", "\u2028", "\ufeff", "\U0001f600", "é", "{a}", "[a]", "*a", "&a", "!a", "%a", "@a", "`a", "|", ">", "a\u0301", "true", "Null", "<<", "=", "x" * 3000]
+    numbers = ["1", "-1", "0", "1.5", "-0.25", "1e3", "1.50", "1E+2", "123456789012345678", "0.1", "1e-7"]
+    parameters = {f"T{i}": {"type": "string", "default": t, "description": t.replace("\x7f", "")} for i, t in enumerate(texts)}
+    body = json.dumps({"files": {"p.rego": "package p\nallow := true\n"}, "description": "\n".join(texts).replace("\x7f", "")[:2000], "parameters": parameters})
+    more = "".join(f', "N{i}": {{"type": "number", "default": {n}, "enum": [{n}, 7]}}' for i, n in enumerate(numbers))
+    body = body.replace('"parameters": {', '"parameters": {"B": {"type": "boolean", "default": false, "required": false}', 1).replace('{"B": {"type": "boolean", "default": false, "required": false}',
+                        '{"B": {"type": "boolean", "default": false, "required": false}' + more + ", ", 1)
+    status, reply, _ = control.call("PUT", "/v1/templates/odd", body, headers={"Content-Type": "application/json"})
+    equal("odd values of a template are taken", (status, reply if status > 201 else ""), (201, ""))
+    steady = json.dumps({"template": {"id": "odd"}, "parameters": {f"T{i}": t for i, t in enumerate(texts)}, "labels": {"plan": "yes", "a/b.c-d": "1.0"}})
+    control.must("PUT", "/v1/tenants/yaml", steady, headers={"Content-Type": "application/json"})
+    numbered = '{"template": {"id": "odd"}, "parameters": {' + ", ".join(f'"N{i}": {n}' for i, n in enumerate(numbers)) + "}}"
+    control.must("PUT", "/v1/tenants/json", numbered, headers={"Content-Type": "application/json"})
+    control.must("PUT", "/v1/tenants/nothing", {})
+    out = TMP + "/odd-out"
+    equal("exported", regent(control, "export", "-o", out).code, 0)
+    check("YAML where it is safe, JSON where it is not", sorted(p for p in files(out) if "tenant." in p) ==
+          ["policies/json/tenant.json", "policies/nothing/tenant.yaml", "policies/yaml/tenant.yaml"], sorted(files(out)))
+    done = regent(control, "apply", "-f", out, "--delete", "--yes", "-o", "json")
+    equal("and they come back as they were", (done.code, plan(done) if done.code == 0 else done), (0, [0, 0, 0]))
+
+
 def bad_folders():
     base = folder("bad")
     os.symlink("/etc/hostname", base + "/policies/acme/link.rego")
@@ -717,5 +743,5 @@ def restarts():
     equal("in one build", len(control.items("/v1/builds?cause=apply")), 1)
 
 
-run_parts([addresses, retries, profiles, first_token, certificates, roles, by_hand, looking, bad_folders, hostile_names, apply_and_export, terminals, imports,
+run_parts([addresses, retries, profiles, first_token, certificates, roles, by_hand, looking, bad_folders, odd_values, hostile_names, apply_and_export, terminals, imports,
            many, restarts])

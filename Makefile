@@ -171,10 +171,14 @@ $(BUILD)/bench/decide: bench/decide.c $(BUILD)/libregent.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
+$(BUILD)/bench/builder: bench/builder.c $(BUILD)/libregent.a $(call obj,$(call find_c,net edge control))
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(call obj,$(call find_c,net edge control)) $(BUILD)/libregent.a $(LDLIBS) -lsqlite3 $(LDFLAGS)
 test: all $(BUILD)/.deps-test $(UNIT_BIN) $(BUILD)/tests/conformance $(BUILD)/tests/decide
 	@BUILD=$(BUILD) python3 tests/run.py $(SUITES)
 check: test
-bench: all $(BUILD)/bench/decide $(BUILD)/.deps-test
+bench: all $(BUILD)/bench/decide $(BUILD)/bench/builder $(BUILD)/.deps-test
 	@BUILD=$(BUILD) bench/run.sh
 demo: all
 	@BUILD=$(BUILD) python3 deploy/demo/run.py

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "bundle/bundle.h"
 #include "control/builder_private.h"
+#include "edge/verify.h"
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -597,6 +598,62 @@ static void shared_code(void **state) {
     assert_true(compiled() == after_first);
 }
 
+/* ---- signed ---- */
+
+/* The bundle as edges verify it. tests/control/test_builder.py gives the same to OPA: BUILDER_OUT
+ * names its folder. */
+static void signed_bundle(void **state) {
+    (void)state;
+    char own[] = "/tmp/regent-builder-XXXXXX", path[256], keys[256], why[SIGN_WHY_BYTES];
+    const char *out = getenv("BUILDER_OUT"), *dir = out ? out : mkdtemp(own), *key = path;
+    struct signer *signer;
+    struct builder *signing;
+    struct buf jwks;
+    assert_non_null(dir);
+    snprintf(path, sizeof path, "%s/key.pem", dir);
+    snprintf(keys, sizeof keys, "%s/keys.json", dir);
+    assert_int_equal(signer_make_key(path, why), OK);
+    assert_int_equal(signer_open(&key, 1, &signer, why), OK);
+    buf_init(&jwks, 1 << 16);
+    signer_jwks(signer, &jwks);
+    assert_int_equal(file_write_output(keys, buf_view(&jwks)), OK);
+    assert_int_equal(builder_new(shared, signer, &signing), OK);
+    add("", "templates/shop/policy.rego",
+        "package shop\n\nimport data.shared.users\n\n# METADATA\n# entrypoint: true\ndefault allow "
+        ":= false\n\nallow if "
+        "{\n\tinput.region == \"{{REGION}}\"\n\tusers.known(input.user)\n}\n\n# METADATA\n# "
+        "entrypoint: true\nregion := "
+        "`{{REGION}}`\n");
+    add("", "templates/shop/policy_test.rego",
+        "package shop\n\ntest_no if not allow with input as {}\n");
+    add("users", "libraries/users/users.rego",
+        "package shared.users\n\nknown(u) if u in data.users\n");
+    input.parameters = json("{\"REGION\": \"eu\\\" } allow := true #`\\n\"}");
+    input.data = json("{\"users\": [\"ann\"], \"n\": 1.50e2, \"text\": \"ü€\\u0001\"}");
+    input.limits = json("{\"deadline\": \"50ms\"}");
+    input.checks = STR("[{\"entrypoint\": \"shop/allow\", \"input\": {}, \"expect\": false}]");
+    assert_int_equal(builder_run(signing, &memory, &input, &output), OK);
+    struct bundle b = unpacked();
+    struct verify_rules rules = {.keys_file = keys, .required = true};
+    assert_int_equal(verify_keys_load(&rules, why, sizeof why), OK);
+    if (verify_signature(&memory, &b, &rules, why, sizeof why)) fail_msg("%s", why);
+    if (verify_roots(&memory, &b, why, sizeof why)) fail_msg("%s", why);
+    const struct json *regent = json_get_c(json_get_c(b.manifest, "metadata"), "regent");
+    assert_true(str_is(json_get_c(json_get_c(regent, "limits"), "deadline")->text, "50ms"));
+    struct builder_output first = output;
+    assert_int_equal(builder_run(signing, &memory, &input, &output), OK);
+    assert_string_equal(first.content, output.content);
+    assert_true(holds(file_of(&b, "/templates/shop/policy.rego"), "# entrypoint: true"));
+    snprintf(path, sizeof path, "%s/bundle.tar.gz", dir);
+    if (out) assert_int_equal(file_write_output(path, output.bundle), OK);
+    verify_keys_free(&rules);
+    builder_free(signing);
+    signer_close(signer);
+    buf_deinit(&jwks);
+    snprintf(path, sizeof path, "rm -r %s", own);
+    if (!out) assert_int_equal(system(path), 0);
+}
+
 /* ---- what compiles leave for the next ---- */
 
 static struct str module_of(struct str file, struct str text, struct str entrypoint,
@@ -736,8 +793,10 @@ int main(void) {
         TEST(endless_test),
         TEST(little_memory),
         TEST(shared_code),
+        TEST(signed_bundle),
         TEST(cache_changes_nothing),
         TEST(cache_survives_little_memory),
     };
+    if (getenv("BUILDER_OUT")) cmocka_set_test_filter("signed_bundle");
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -18,6 +18,7 @@ enum {
     WORKERS_LEAST = 8,
     WORKERS_MOST = 64,
     REPLY_BYTES = 64 << 20,
+    INPUT_BYTES = 512 << 20, /* of all requests that are not answered */
     TOPIC_LISTS = 1024,
     HEARD_MOST = 256,
     COALESCE_MS = 20,
@@ -541,6 +542,7 @@ static enum err make_server(struct api *a, int *port, char why[CONTROL_WHY_BYTES
     uint32_t waiting = config->max_waiting ? config->max_waiting : DEFAULT_WAITING;
     const struct server_options options = {.limits = {.body_bytes = API_BODY_BYTES},
                                            .max_connections = waiting + SPARE_CONNECTIONS,
+                                           .input_bytes = INPUT_BYTES,
                                            .half_closed_is_gone = true,
                                            .handler = handle,
                                            .handler_ctx = a};

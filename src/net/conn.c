@@ -67,6 +67,8 @@ void conn_close(struct conn *c) {
     c->closing = true;
     unlink_conn(c);
     c->server->n_conns--;
+    c->server->held_bytes -= c->charged;
+    c->charged = 0;
     if (c->pending) pending_gone(c->pending);
     uv_close(&c->uv.handle, on_closed);
 }
@@ -356,6 +358,23 @@ static void settle(struct conn *c) {
         start_reading(c);
 }
 
+/* Counts what the connection's requests hold; too much in all ends the one that brings more of a large one. */
+static void charge(struct conn *c) {
+    struct server *s = c->server;
+    size_t held = c->closing ? 0 : c->h2 ? h2_held(c) : c->in.len, before = c->charged;
+    s->held_bytes += held - before;
+    c->charged = held;
+    if (!s->options.input_bytes || s->held_bytes <= s->options.input_bytes) return;
+    if (held < LARGE_BYTES || held <= before || c->pending || c->refused) return;
+    count(&s->counts.bad);
+    if (c->h2) {
+        conn_close(c);
+        return;
+    }
+    h1_refuse(c, 503);
+    conn_wake(c);
+}
+
 /* Goes on with what is there: bytes to read, replies to send. */
 static void conn_serve(struct conn *c) {
     if (c->close_after_write && !c->pending) {
@@ -370,6 +389,7 @@ static void conn_serve(struct conn *c) {
             serve_h1(c);
     }
     settle(c);
+    charge(c);
 }
 
 /* ---- reading ---- */

@@ -18,6 +18,7 @@ enum {
     LINGER_MS = 2000,          /* how long a refused client may go on sending, so that it gets to read why */
     GRACE_MS = 3000,           /* how long replies may take to leave once the server stops */
     QUIET_MS = 1000,           /* of a connection's silence, after which a server that drains closes it */
+    LARGE_BYTES = 1 << 20,     /* a request that is refused when too much is held */
     PROGRESS_BYTES = 4 << 10   /* that must come, or go, in header_timeout_ms */
 };
 
@@ -49,6 +50,7 @@ struct server {
     struct conn *closed;  /* gone, but for requests that are pending */
     _Atomic(struct server_task *) tasks; /* newest first */
     uint32_t n_conns, n_pending;
+    size_t held_bytes;           /* of requests that are not answered, for input_bytes */
     struct buf body;             /* reply bodies, reused */
     struct buf sealed;           /* TLS records on their way out, reused */
     struct http_request request; /* HTTP/1.1's, being parsed; large, so not on the stack */
@@ -92,6 +94,7 @@ struct conn {
     struct conn *woken_next;
     struct buf in, out;             /* unread bytes; bytes to send. Their storage is the pool's when empty */
     size_t in_at;                   /* bytes of `in` that were consumed */
+    size_t charged;                 /* its part of the server's held_bytes */
     struct tls_session *tls;        /* NULL: plain */
     struct buf waiting;             /* TLS records that wait for others to be sent */
     struct h2 *h2;                  /* NULL: HTTP/1.1, or not known yet */
@@ -150,6 +153,7 @@ bool h2_pull(struct conn *c); /* frames that wait to be sent */
 void h2_goaway(struct conn *c);
 void h2_notice(struct conn *c); /* a GOAWAY will follow: begin no new streams */
 bool h2_idle(const struct conn *c); /* no stream is open */
+size_t h2_held(const struct conn *c); /* bytes of its requests' bodies */
 void h2_sweep(struct conn *c, uint64_t now);
 void h2_close(struct h2 *h); /* the connection is gone: only pending requests stay */
 void h2_free(struct h2 *h);

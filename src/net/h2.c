@@ -52,6 +52,7 @@ struct h2 {
 
 struct conn *h2_conn(const struct stream *s) { return s->h2->conn; }
 bool h2_idle(const struct conn *c) { return !c->h2->streams; }
+size_t h2_held(const struct conn *c) { return c->h2->held_bytes; }
 
 static uint64_t now_of(const struct h2 *h) { return uv_now(&h->conn->server->loop); }
 

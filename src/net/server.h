@@ -16,6 +16,9 @@ struct server_options {
      * send, must make progress of 4 KiB in each such time. */
     uint32_t header_timeout_ms;
     uint32_t max_connections; /* 0: 10,000 a loop; more are closed at once */
+    /* What unanswered requests of all connections may hold; past it those that bring more of a large one are refused
+     * (503). 0: any amount. */
+    size_t input_bytes;
     /* A client that has closed its half of the connection while it waits for a deferred reply is gone, as most are that
      * do so: their request is known to be (http_pending_gone) some seconds later. */
     bool half_closed_is_gone;

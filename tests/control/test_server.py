@@ -349,6 +349,38 @@ def bodies():
     c.stop()
 
 
+def many_bodies():
+    """Half a gibibyte of unfinished requests is held, and no more, whoever sends them."""
+    c = Control().start()
+    block, waiting, answers = b"x" * (1 << 20), [], []
+    for i in range(14):
+        s = socket.create_connection(("127.0.0.1", c.port))
+        s.settimeout(10)
+        waiting.append(s)
+        try:
+            s.sendall(b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 67000000\r\n\r\n")
+            for _ in range(60):
+                s.sendall(block)
+        except OSError:
+            pass
+    for s in waiting:
+        s.setblocking(False)
+        try:
+            answers.append(s.recv(100).split(b" ")[1])
+        except OSError:
+            answers.append(b"")
+    equal("nine of 60 MiB are held, the others are refused", (answers[:8], set(answers[9:])), ([b""] * 8, {b"503"}))
+    with open(f"/proc/{c.process.pid}/status") as f:
+        peak = int([l for l in f if l.startswith("VmHWM")][0].split()[1]) >> 10
+    check("memory stays within bounds", peak < 1400, f"{peak} MiB")
+    equal("others are served meanwhile", c.call("GET", "/v1/status")[0], 200)
+    equal("small requests too", c.call("POST", "/v1/tokens", {"name": "small", "role": "viewer"})[0], 201)
+    for s in waiting:
+        s.close()
+    equal("large ones when there is room again", wait_for(lambda: c.call("POST", "/v1/tokens", b'{"name": "' + b"x" * (50 << 20) + b'"}', headers={"Content-Type": "application/json"})[0] == 400, 5), True)
+    c.stop()
+
+
 def paths():
     c = Control().start()
 
@@ -613,4 +645,4 @@ def end_under_load():
 
 
 if __name__ == "__main__":
-    run_parts([first_token, lifetimes, rights, scoped, guesses, once, pages, hostile_text, bodies, paths, certificates, told, store_gone, reads_beside_changes, end_under_load])
+    run_parts([first_token, lifetimes, rights, scoped, guesses, once, pages, hostile_text, bodies, many_bodies, paths, certificates, told, store_gone, reads_beside_changes, end_under_load])

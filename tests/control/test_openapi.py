@@ -111,8 +111,10 @@ def documents(c):
         c.call("PUT", path, {"files": {"policy.rego": "package x\nallow if {"}})
         c.call("GET", path)
         c.call("DELETE", path, headers={"If-Match": "\"999\""})
+    idle(c)  # so that each change makes a version of its own
     for i in range(1, 4):
         c.call("PUT", f"/v1/tenants/t{i}", {"template": {"id": "shop"}, "parameters": {"OWNER": f"o{i}"}, "labels": {"plan": "gold"}})
+    idle(c)
     c.call("PUT", "/v1/tenants/t9", {"template": {"id": "nothing"}})
     c.call("PATCH", "/v1/tenants/t1", {"labels": {"plan": "free"}})
     c.call("PATCH", "/v1/tenants/t1", {"labels": {"plan": "x"}}, headers={"If-Match": "\"999\""})

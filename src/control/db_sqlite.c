@@ -74,7 +74,7 @@ static enum err connect_sqlite(struct db_conn *c) {
     sqlite3_busy_timeout(c->handle, BUSY_MS);
     if (c->db->foreign) return run(c, "PRAGMA query_only=1; PRAGMA trusted_schema=OFF");
     e = run(c, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; "
-               "PRAGMA cache_size=-16384;"
+               "PRAGMA cache_size=-4096;"
                "PRAGMA temp_store=MEMORY");
     return e;
 }
@@ -196,7 +196,12 @@ static enum err query(struct db_conn *c, struct arena *a, struct db_rows *out, c
 /* ---- transactions ---- */
 
 static enum err begin(struct db_conn *c, enum db_mode mode) {
-    if (mode == DB_SNAPSHOT) return run(c, "BEGIN");
+    /* Deferred: what is read first fixes the state. Writing is refused, as PostgreSQL does. */
+    if (mode == DB_SNAPSHOT) {
+        enum err e = run(c, "BEGIN; PRAGMA query_only=1");
+        c->broken = c->broken || e;
+        return e;
+    }
     if (!sqlite_lock_writer(c->db, BUSY_MS))
         return db_fail(c, ERR_OVERLOAD, "%s: others have been writing for %d ms", c->db->place,
                        BUSY_MS);
@@ -206,9 +211,11 @@ static enum err begin(struct db_conn *c, enum db_mode mode) {
     return OK;
 }
 
-static void unlock(struct db_conn *c) {
+static void ended(struct db_conn *c) {
     if (c->owns_lock) sqlite_unlock_writer(c->db);
     c->owns_lock = false;
+    if (c->mode == DB_SNAPSHOT && !c->db->foreign && run(c, "PRAGMA query_only=0"))
+        c->broken = true;
 }
 
 static enum err commit(struct db_conn *c) {
@@ -216,13 +223,13 @@ static enum err commit(struct db_conn *c) {
     if (e) return e;
     /* Before others of this process may write: words are heard in the order of commits. */
     if (c->mode == DB_WRITE) sqlite_tell(c->db, &c->words);
-    unlock(c);
+    ended(c);
     return OK;
 }
 
 static void rollback(struct db_conn *c) {
     if (!sqlite3_get_autocommit(c->handle) && run(c, "ROLLBACK")) c->broken = true;
-    unlock(c);
+    ended(c);
 }
 
 static enum err notify(struct db_conn *c, const char *topic, struct str payload) {

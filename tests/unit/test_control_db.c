@@ -258,6 +258,14 @@ static void snapshot_sees_one_state(void **state) {
     db_put(f->other);
     GOOD(db_take(f->d, &f->other, why));
     assert_int_equal(number(f, f->other, "SELECT COUNT(*) FROM t"), 1);
+    /* Nobody writes in a snapshot, and everybody may after it. */
+    GOOD(db_begin(f->c, DB_SNAPSHOT));
+    assert_int_not_equal(db_script(f->c, "INSERT INTO t (k, n) VALUES ('c', 1)"), OK);
+    assert_int_not_equal(db_commit(f->c), OK);
+    GOOD(db_begin(f->c, DB_SNAPSHOT));
+    assert_int_equal(number(f, f->c, "SELECT COUNT(*) FROM t"), 1);
+    GOOD(db_commit(f->c));
+    GOOD(db_script(f->c, "INSERT INTO t (k, n) VALUES ('c', 1)"));
 }
 
 /* Each locks two rows, one in the other's order. */

@@ -78,31 +78,79 @@ static enum err detail_text(const struct json *detail, struct arena *a, struct s
     return e;
 }
 
+/* ---- adding ---- */
+
+enum { COLUMNS = 7, ROWS_AT_ONCE = DB_MAX_PARAMS / COLUMNS };
+
+/* Fills in one entry's row; `hash` is that of the entry before it, then its own. */
+static enum err fill_row(struct arena *a, struct str who, const struct audit_note *note,
+                         int64_t seq, int64_t at_ms, char hash[65], struct db_value row[COLUMNS]) {
+    struct str text;
+    char before[65];
+    enum err e = detail_text(note->detail, a, &text);
+    if (e) return e;
+    struct json *entry =
+        entry_json(a, seq, at_ms, who, str_of(note->action), note->object, note->detail);
+    memcpy(before, hash, sizeof before);
+    if (!entry) return ERR_MEMORY;
+    if ((e = chain_hash(a, before, entry, hash))) return e;
+    char *kept = arena_strndup(a, hash, 64);
+    if (!kept) return ERR_MEMORY;
+    const struct db_value values[COLUMNS] = {
+        db_int(seq),           db_int(at_ms), db_text(who), db_cstr(note->action),
+        db_text(note->object), db_text(text), db_cstr(kept)};
+    memcpy(row, values, sizeof values);
+    return OK;
+}
+
+static enum err insert_rows(struct db_conn *c, struct arena *a, const struct db_value *values,
+                            uint32_t n) {
+    struct buf sql;
+    buf_init(&sql, 4096);
+    buf_cstr(&sql, "INSERT INTO audit (" AUDIT_COLUMNS ") VALUES ");
+    for (uint32_t i = 0; i < n * COLUMNS; i++)
+        buf_printf(&sql, "%s$%u%s",
+                   i % COLUMNS ? ", "
+                   : i         ? ", ("
+                               : "(",
+                   i + 1, i % COLUMNS == COLUMNS - 1 ? ")" : "");
+    char *text = sql.err ? NULL : arena_strndup(a, (const char *)sql.ptr, sql.len);
+    enum err e = text ? db_query(c, a, NULL, text, values, n * COLUMNS) : ERR_MEMORY;
+    buf_deinit(&sql);
+    return e;
+}
+
 /* The counter's row also keeps the last hash, so that one statement locks, counts and reads. */
+enum err audit_add_all(struct db_conn *c, struct arena *a, struct str who,
+                       const struct audit_note *notes, uint32_t n) {
+    struct db_rows r;
+    struct db_value values[ROWS_AT_ONCE * COLUMNS];
+    char hash[65] = "";
+    int64_t at_ms = (int64_t)(clock_of(CLOCK_REALTIME) / 1000000);
+    if (!n) return OK;
+    enum err e = DB_QUERY(c, a, &r,
+                          "UPDATE counters SET value = value + $1 WHERE name = 'audit'"
+                          " RETURNING value, note",
+                          db_int(n));
+    if (e) return e;
+    if (r.n != 1 || db_row(&r, 0)[1].s.len >= sizeof hash) return ERR_INTERNAL;
+    int64_t seq = db_row(&r, 0)[0].i - n;
+    memcpy(hash, db_row(&r, 0)[1].s.ptr, db_row(&r, 0)[1].s.len);
+    for (uint32_t i = 0, at = 0; i < n && !e; i++) {
+        e = fill_row(a, who, &notes[i], ++seq, at_ms, hash, values + (size_t)at * COLUMNS);
+        if (e || (++at < ROWS_AT_ONCE && i + 1 < n)) continue;
+        e = insert_rows(c, a, values, at);
+        at = 0;
+    }
+    return e ? e
+             : DB_QUERY(c, a, NULL, "UPDATE counters SET note = $1 WHERE name = 'audit'",
+                        db_cstr(hash));
+}
+
 enum err audit_add(struct db_conn *c, struct arena *a, struct str who, const char *action,
                    struct str object, const struct json *detail) {
-    struct db_rows r;
-    struct str text;
-    char hash[65];
-    int64_t at_ms = (int64_t)(clock_of(CLOCK_REALTIME) / 1000000);
-    enum err e = detail_text(detail, a, &text);
-    if (!e)
-        e = DB_QUERY0(c, a, &r,
-                      "UPDATE counters SET value = value + 1 WHERE name = 'audit'"
-                      " RETURNING value, note");
-    if (e) return e;
-    if (r.n != 1) return ERR_INTERNAL;
-    int64_t seq = db_row(&r, 0)[0].i;
-    struct json *entry = entry_json(a, seq, at_ms, who, str_of(action), object, detail);
-    if (!entry) return ERR_MEMORY;
-    if ((e = chain_hash(a, db_row(&r, 0)[1].s.ptr, entry, hash))) return e;
-    e = DB_QUERY(c, a, NULL,
-                 "INSERT INTO audit (" AUDIT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                 db_int(seq), db_int(at_ms), db_text(who), db_cstr(action), db_text(object),
-                 db_text(text), db_cstr(hash));
-    if (e) return e;
-    return DB_QUERY(c, a, NULL, "UPDATE counters SET note = $1 WHERE name = 'audit'",
-                    db_cstr(hash));
+    const struct audit_note note = {action, object, detail};
+    return audit_add_all(c, a, who, &note, 1);
 }
 
 /* ---- checking ---- */

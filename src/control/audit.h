@@ -9,6 +9,14 @@
  * "login.failed" … */
 MUST_USE enum err audit_add(struct db_conn *c, struct arena *a, struct str who, const char *action,
                             struct str object, const struct json *detail);
+/* The same for many at once, in their order. */
+struct audit_note {
+    const char *action;
+    struct str object;
+    const struct json *detail;
+};
+MUST_USE enum err audit_add_all(struct db_conn *c, struct arena *a, struct str who,
+                                const struct audit_note *notes, uint32_t n);
 
 /* An entry as everybody sees it, from a row of AUDIT_COLUMNS: {"seq": 7, "at":
  * "2026-11-29T06:08:50.123Z", "who": …, "action": …, "object": …, "detail": {…}, "hash": "hex"}.

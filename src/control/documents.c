@@ -121,34 +121,64 @@ enum err documents_want(struct documents *d, struct document *doc, const struct 
 
 /* ---- what the store has ---- */
 
-static enum err load_source(struct documents *d, struct document *doc, struct db_rows *rows) {
-    return DB_QUERY(
-        d->call->db, d->call->arena, rows,
+static void unload(struct document *doc) {
+    doc->known = doc->exists = doc->relabels = false;
+    doc->rev = doc->version = 0;
+    doc->was_sha256 = STR("");
+    doc->was = STR("{}");
+    doc->was_spec = doc->was_labels = NULL;
+}
+
+/* deleted, rev, sha256, spec */
+static void take_row(struct document *doc, const struct db_value *row) {
+    doc->known = true;
+    doc->exists = !row[0].i;
+    doc->rev = row[1].i;
+    if (!doc->exists) return;
+    doc->was_sha256 = row[2].s;
+    doc->was = row[3].s;
+}
+
+static enum err load_source(struct documents *d, struct document *doc) {
+    struct db_rows rows;
+    enum err e = DB_QUERY(
+        d->call->db, d->call->arena, &rows,
         "SELECT deleted, rev, sha256, spec, version FROM sources WHERE kind = $1 AND id = $2",
         db_cstr(spec_word(doc->kind)), db_text(doc->id));
+    if (e || !rows.n) return e;
+    take_row(doc, db_row(&rows, 0));
+    doc->version = db_row(&rows, 0)[4].i;
+    return OK;
 }
 
-static enum err load_tenant(struct documents *d, struct document *doc, struct db_rows *rows) {
-    return DB_QUERY(d->call->db, d->call->arena, rows,
-                    "SELECT deleted, rev, sha256, spec, labels FROM tenants WHERE id = $1",
-                    db_text(doc->id));
-}
-
-static enum err load(struct documents *d, struct document *doc) {
+/* All tenants in one statement. */
+static enum err load_tenants(struct documents *d) {
+    struct arena *a = d->call->arena;
+    struct json *ids = json_array(a);
     struct db_rows rows;
-    bool tenant = doc->kind == SPEC_TENANT;
-    enum err e = tenant ? load_tenant(d, doc, &rows) : load_source(d, doc, &rows);
-    if (e) return e;
-    const struct db_value *row = rows.n ? db_row(&rows, 0) : NULL;
-    doc->known = row != NULL;
-    doc->exists = row && !row[0].i;
-    doc->rev = row ? row[1].i : 0;
-    doc->version = row && !tenant ? row[4].i : 0;
-    doc->was_sha256 = doc->exists ? row[2].s : STR("");
-    doc->was = doc->exists ? row[3].s : STR("{}");
-    doc->was_spec = doc->was_labels = NULL;
-    return doc->exists && tenant ? json_parse(d->call->arena, row[4].s, &doc->was_labels, NULL)
-                                 : OK;
+    struct str list;
+    for (uint32_t i = 0; i < d->n; i++)
+        if (d->items[i].kind == SPEC_TENANT) json_push(a, ids, json_string(a, d->items[i].id));
+    if (!ids) return ERR_MEMORY;
+    if (!ids->n) return OK;
+    enum err e = spec_print(a, ids, &list);
+    if (!e)
+        e = DB_QUERY(
+            d->call->db, a, &rows,
+            db_is_postgres(db_of(d->call->db))
+                ? "SELECT deleted, rev, sha256, spec, labels, id FROM tenants WHERE id = ANY"
+                  " (ARRAY(SELECT jsonb_array_elements_text(CAST($1 AS jsonb))))"
+                : "SELECT deleted, rev, sha256, spec, labels, id FROM tenants WHERE id IN"
+                  " (SELECT value FROM json_each($1))",
+            db_text(list));
+    for (uint32_t i = 0; !e && i < rows.n; i++) {
+        const struct db_value *row = db_row(&rows, i);
+        struct document *doc = documents_find(d, SPEC_TENANT, row[5].s);
+        if (!doc) return ERR_INTERNAL;
+        take_row(doc, row);
+        if (doc->exists) e = json_parse(a, row[4].s, &doc->was_labels, NULL);
+    }
+    return e;
 }
 
 enum err documents_load(struct documents *d) {
@@ -156,8 +186,10 @@ enum err documents_load(struct documents *d) {
     d->diags.n = d->diags.dropped =
         0; /* of a try before this one: documents that are wrong do not come so far */
     d->refusal = 0;
-    for (uint32_t i = 0; !e && i < d->n; i++) e = load(d, &d->items[i]);
-    return e;
+    for (uint32_t i = 0; i < d->n; i++) unload(&d->items[i]);
+    for (uint32_t i = 0; !e && i < d->n; i++)
+        if (d->items[i].kind != SPEC_TENANT) e = load_source(d, &d->items[i]);
+    return e ? e : load_tenants(d);
 }
 
 enum err documents_was(struct documents *d, struct document *doc, struct json **out) {

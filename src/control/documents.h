@@ -25,7 +25,8 @@ struct document {
     struct json *was_labels; /* of a tenant */
     /* What is done about it; documents_plan. */
     enum document_action action;
-    bool builds; /* what is made of it changes */
+    bool relabels; /* documents_write: its rows of tenant_labels are to be others */
+    bool builds;   /* what is made of it changes */
 };
 
 struct documents {

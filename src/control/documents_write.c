@@ -54,15 +54,35 @@ static enum err print(struct documents *d, const struct json *v, struct str *out
     return v ? spec_print(d->call->arena, v, out) : OK;
 }
 
-static enum err write_labels(struct documents *d, const struct document *doc,
-                             const struct json *labels) {
-    enum err e = DB_QUERY(db_of_call(d), d->call->arena, NULL,
-                          "DELETE FROM tenant_labels WHERE tenant = $1", db_text(doc->id));
-    for (uint32_t i = 0; !e && labels && i < labels->n; i++)
-        e = DB_QUERY(db_of_call(d), d->call->arena, NULL,
-                     "INSERT INTO tenant_labels (tenant, key, value) VALUES ($1, $2, $3)",
-                     db_text(doc->id), db_text(labels->keys[i]), db_text(labels->items[i]->text));
-    return e;
+/* Labels of all tenants whose labels change: {"acme": {"plan": "gold"}}, {} for none. */
+static enum err write_labels(struct documents *d) {
+    struct db_conn *c = db_of_call(d);
+    struct arena *a = d->call->arena;
+    struct json *all = json_object(a);
+    struct str text;
+    bool pg = db_is_postgres(db_of(c));
+    for (uint32_t i = 0; i < d->n; i++)
+        if (d->items[i].relabels) {
+            struct json *labels = json_get_c(d->items[i].spec, "labels");
+            json_append(a, all, d->items[i].id, labels ? labels : json_object(a));
+        }
+    if (!all->n) return OK;
+    enum err e = print(d, all, &text);
+    if (!e)
+        e = DB_QUERY(
+            c, a, NULL,
+            pg ? "DELETE FROM tenant_labels WHERE tenant IN"
+                 " (SELECT jsonb_object_keys(CAST($1 AS jsonb)))"
+               : "DELETE FROM tenant_labels WHERE tenant IN (SELECT key FROM json_each($1))",
+            db_text(text));
+    return e ? e
+             : DB_QUERY(c, a, NULL,
+                        pg ? "INSERT INTO tenant_labels (tenant, key, value) SELECT t.key, l.key,"
+                             " l.value FROM jsonb_each(CAST($1 AS jsonb)) t,"
+                             " jsonb_each_text(t.value) l"
+                           : "INSERT INTO tenant_labels (tenant, key, value) SELECT t.key, l.key,"
+                             " l.value FROM json_each($1) t, json_each(t.value) l",
+                        db_text(text));
 }
 
 static enum err write_tenant(struct documents *d, struct document *doc) {
@@ -93,7 +113,8 @@ static enum err write_tenant(struct documents *d, struct document *doc) {
         db_text(spec_text(template, "id")), db_int(version), db_int(++doc->rev),
         db_cstr(doc->sha256), db_text(doc->text), db_text(text), db_int(d->now_ms),
         db_text(d->call->who.name));
-    return e || str_eq(text, before) ? e : write_labels(d, doc, labels);
+    doc->relabels = !str_eq(text, before);
+    return e;
 }
 
 /* Its row stays, so that edges and the blob store's pointer hear of it, and what its newest version
@@ -106,7 +127,8 @@ static enum err delete_tenant(struct documents *d, struct document *doc) {
                           "updated_by = $4 WHERE id = $1",
                           db_text(doc->id), db_int(++doc->rev), db_int(d->now_ms),
                           db_text(d->call->who.name));
-    return e ? e : write_labels(d, doc, NULL);
+    doc->relabels = doc->was_labels && doc->was_labels->n;
+    return e;
 }
 
 /* ---- what follows from it ---- */
@@ -186,19 +208,29 @@ static enum err take_back(struct documents *d, const struct document *doc) {
     return release_set(db_of_call(d), d->call->arena, &ask, 0, &serial);
 }
 
-static enum err note(struct documents *d, const struct document *doc) {
+static bool note(struct documents *d, const struct document *doc, struct audit_note *out) {
     struct arena *a = d->call->arena;
     struct json *detail = json_object(a);
     char *action =
         arena_printf(a, NULL, "%s.%s", spec_word(doc->kind), document_action_word(doc->action));
-    if (doc->action == DOCUMENT_UNCHANGED) return OK;
-    if (!action || !detail) return ERR_MEMORY;
+    if (!action || !detail) return false;
     json_set(a, detail, STR("rev"), json_int(a, doc->rev));
     if (doc->kind != SPEC_TENANT) json_set(a, detail, STR("version"), json_int(a, doc->version));
     if (doc->action != DOCUMENT_DELETE)
         json_set(a, detail, STR("sha256"), json_string(a, str_of(doc->sha256)));
     if (doc->builds) json_set(a, detail, STR("build"), json_string(a, d->build));
-    return audit_add(db_of_call(d), a, d->call->who.name, action, doc->id, detail);
+    *out = (struct audit_note){action, doc->id, detail};
+    return true;
+}
+
+static enum err note_all(struct documents *d, struct document **sorted) {
+    struct audit_note *notes = ARENA_ARRAY(d->call->arena, struct audit_note, d->n + 1);
+    uint32_t n = 0;
+    if (!notes) return ERR_MEMORY;
+    for (uint32_t i = 0; i < d->n; i++)
+        if (sorted[i]->action != DOCUMENT_UNCHANGED && !note(d, sorted[i], &notes[n++]))
+            return ERR_MEMORY;
+    return audit_add_all(db_of_call(d), d->call->arena, d->call->who.name, notes, n);
 }
 
 /* Rows of many tenants are locked by ascending ids, as everybody does; templates and libraries come
@@ -230,8 +262,8 @@ enum err documents_write(struct documents *d) {
     d->jobs = 0;
     enum err e = draw_build(d);
     for (uint32_t i = 0; !e && i < d->n; i++) e = write_row(d, sorted[i]);
+    if (!e) e = write_labels(d);
     if (!e) e = add_jobs(d, sorted);
     for (uint32_t i = 0; !e && i < d->n; i++) e = take_back(d, sorted[i]);
-    for (uint32_t i = 0; !e && i < d->n; i++) e = note(d, sorted[i]);
-    return e;
+    return e ? e : note_all(d, sorted);
 }

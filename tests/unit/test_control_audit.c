@@ -22,14 +22,22 @@ struct fixture {
     int64_t n;
 };
 
+/* One by one, then batches of each size. */
 static enum err add_all(struct db_conn *c, void *ctx) {
     struct fixture *f = ctx;
+    struct audit_note notes[16];
+    uint32_t n = 0, size = 1;
     enum err e = db_script(c, "DELETE FROM audit; UPDATE counters SET value = 0, note = '' WHERE name = 'audit'");
     for (int i = 1; !e && i <= ENTRIES; i++) {
         struct json *detail = json_object(&f->a);
         json_set(&f->a, detail, STR("z"), json_number(&f->a, STR("1.50")));
         json_set(&f->a, detail, STR("a<é\n"), json_int(&f->a, i));
-        e = audit_add(c, &f->a, STR("somebody"), "tenant.update", STR("acme"), i % 2 ? detail : NULL);
+        notes[n++] = (struct audit_note){"tenant.update", STR("acme"), i % 2 ? detail : NULL};
+        if (i > ENTRIES / 2 && n < size && i < ENTRIES) continue;
+        e = n == 1 ? audit_add(c, &f->a, STR("somebody"), notes->action, notes->object, notes->detail)
+                   : audit_add_all(c, &f->a, STR("somebody"), notes, n);
+        size = size % 16 + 1;
+        n = 0;
     }
     return e;
 }

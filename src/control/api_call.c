@@ -165,8 +165,8 @@ static enum err replay(struct change *x, const struct db_value *row) {
                         "this Idempotency-Key came with another request before");
     if (!row[2].s.len)
         return conflict(x, 409, "already_done",
-                        "this was done already, and its answer held a secret that is not kept: "
-                        "undo it and do it anew");
+                        "this was done already, and its answer is not kept, since it held a secret "
+                        "or was large: look what is there");
     if (json_parse(c->arena, row[2].s, &kept, &error)) return ERR_INTERNAL;
     const struct json *body = json_get_c(kept, "body"), *headers = json_get_c(kept, "headers");
     api_unanswer(c);

@@ -190,6 +190,11 @@ static bool read_ask(struct api_call *c, struct feed_ask *f) {
     return false;
 }
 
+/* Of UPDATE edges … WHERE node = $1. */
+#define EDGE_COUNTS                                                                                \
+    " tenants = (SELECT COUNT(*) FROM edge_tenants x WHERE x.node = $1),"                          \
+    " failing = (SELECT COUNT(*) FROM edge_tenants x WHERE x.node = $1 AND x.outcome = 'failed')"
+
 static const char FEED_READ[] =
     "SELECT f.seq, f.tenant, f.version, f.serial, f.sha256, f.deleted, COALESCE(t.labels, '') FROM "
     "feed f"
@@ -236,11 +241,41 @@ static enum err read_changes(struct api_call *c, struct feed_ask *f, struct json
     return OK;
 }
 
+static int64_t wait_s_of(const struct feed_ask *f) {
+    return f->wait_s < 0 ? 0 : f->wait_s < FEED_MOST_WAIT_S ? f->wait_s : FEED_MOST_WAIT_S;
+}
+
 /* How much of the time that a request may be held is left. */
-static uint32_t wait_left_ms(const struct api_call *c, int64_t wait_s) {
-    int64_t wait_ms = (wait_s < FEED_MOST_WAIT_S ? wait_s : FEED_MOST_WAIT_S) * 1000;
-    int64_t left = wait_ms - (clock_ms() - (int64_t)c->q->received_ms);
+static uint32_t wait_left_ms(const struct api_call *c, const struct feed_ask *f) {
+    int64_t wait_ms = wait_s_of(f) * 1000,
+            left = wait_ms - (clock_ms() - (int64_t)c->q->received_ms);
     return left < 0 ? 0 : left < wait_ms ? (uint32_t)left : (uint32_t)wait_ms;
+}
+
+/* What a node is told to forget is no longer said of it. */
+static enum err forget_deleted(struct api_call *c, const struct feed_ask *f,
+                               const struct json *changes) {
+    struct arena *a = c->arena;
+    struct json *gone = json_array(a);
+    struct buf b;
+    for (uint32_t i = 0; i < changes->n; i++)
+        if (json_get_c(changes->items[i], "deleted"))
+            json_push(a, gone, json_get_c(changes->items[i], "tenant"));
+    if (!gone || !gone->n) return OK;
+    buf_init(&b, 1 << 20);
+    json_print(gone, false, 0, &b);
+#define FORGET(values)                                                                             \
+    "DELETE FROM edge_tenants WHERE node = $2 AND tenant IN (SELECT g.value FROM " values ")"
+    const char *sql = db_is_postgres(c->control->db)
+                          ? FORGET("json_array_elements_text(CAST($1 AS json)) AS g(value)")
+                          : FORGET("json_each($1) AS g");
+    enum err e = b.err;
+    if (!e) e = DB_QUERY(c->db, a, NULL, sql, db_text(buf_view(&b)), db_text(f->node));
+    if (!e)
+        e = DB_QUERY(c->db, a, NULL, "UPDATE edges SET " EDGE_COUNTS " WHERE node = $1",
+                     db_text(f->node));
+    buf_deinit(&b);
+    return e;
 }
 
 static void feed_get(struct api_call *c) {
@@ -248,15 +283,17 @@ static void feed_get(struct api_call *c) {
     struct json *changes = json_array(c->arena), *body = json_object(c->arena);
     bool more = false;
     if (!read_ask(c, &f)) return;
-    enum err e = edge_heard(c, f.node, f.since ? f.at.seq : -1, f.wait_s > 0 ? f.wait_s * 1000 : 0);
+    enum err e = changes && body ? OK : ERR_MEMORY;
+    if (!e) e = edge_heard(c, f.node, f.since ? f.at.seq : -1, wait_s_of(&f) * 1000);
     if (!e) e = read_changes(c, &f, changes, &more);
+    bool snapshot = f.at.head >= 0;
+    if (!e && !snapshot && changes->n) e = forget_deleted(c, &f, changes);
     if (e) {
         api_store_error(c, e);
         return;
     }
-    bool snapshot = f.at.head >= 0;
     if (!snapshot && !changes->n && !more && f.wait_s > 0 && !c->last) {
-        uint32_t left = wait_left_ms(c, f.wait_s);
+        uint32_t left = wait_left_ms(c, &f);
         if (left) {
             api_wait(c, STR(""), left);
             return;
@@ -419,7 +456,8 @@ static enum err put_rows(struct report *r) {
         f.sql, sizeof f.sql,
         "INSERT INTO edge_tenants (tenant, node, active, outcome, error, at_ms)"
         " SELECT t.id, $2, j.value ->> 'a', j.value ->> 'o', j.value ->> 'e', CAST($3 AS BIGINT)"
-        " FROM %s AS j%s JOIN tenants t ON t.id = j.value ->> 't' WHERE TRUE",
+        " FROM %s AS j%s JOIN tenants t ON t.id = j.value ->> 't'"
+        " JOIN feed f ON f.tenant = t.id AND f.deleted = 0 WHERE TRUE",
         db_is_postgres(c->control->db) ? "json_array_elements(CAST($1 AS json))" : "json_each($1)",
         db_is_postgres(c->control->db) ? "(value)" : "");
     if (!api_scope_filter(c, &f)) return ERR_LIMIT;
@@ -436,10 +474,7 @@ static const char EDGE_REPORTED[] =
     "UPDATE edges SET host = $2, software = $3, cursor = CASE WHEN CAST($4 AS BIGINT) < 0 THEN "
     "cursor ELSE CAST($4 AS BIGINT) END, "
     "token = $5,"
-    " address = $6, seen_ms = $7,"
-    " tenants = (SELECT COUNT(*) FROM edge_tenants x WHERE x.node = $1),"
-    " failing = (SELECT COUNT(*) FROM edge_tenants x WHERE x.node = $1 AND x.outcome = 'failed')"
-    " WHERE node = $1";
+    " address = $6, seen_ms = $7," EDGE_COUNTS " WHERE node = $1";
 
 static enum err put_report(struct db_conn *db, void *ctx) {
     struct report *r = ctx;

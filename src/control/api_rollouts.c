@@ -334,7 +334,8 @@ static enum err put_failures(struct api_call *c, const struct rollout *r, struct
     struct json *list = json_array(a);
     int64_t failed = 0, unconfirmed = 0;
     enum err e = rollout_failures(c->db, a, r->id, &failed, &rows);
-    if (!e) e = rollout_unconfirmed(c->db, a, r->id, r->wave, &unconfirmed);
+    if (!e && r->plan.waves[r->wave].confirm)
+        e = rollout_unconfirmed(c->db, a, r->id, r->wave, &unconfirmed);
     for (uint32_t i = 0; i < rows.n && !e; i++) {
         static const char *const names[] = {"tenant", "version", "node", "host"};
         const struct db_value *v = db_row(&rows, i);
@@ -346,7 +347,8 @@ static enum err put_failures(struct api_call *c, const struct rollout *r, struct
         json_push(a, list, o);
     }
     json_set(a, out, STR("failed"), json_int(a, failed));
-    json_set(a, out, STR("unconfirmed"), json_int(a, unconfirmed));
+    if (r->plan.waves[r->wave].confirm)
+        json_set(a, out, STR("unconfirmed"), json_int(a, unconfirmed));
     json_set(a, out, STR("failures"), list);
     return e;
 }

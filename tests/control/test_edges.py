@@ -111,12 +111,17 @@ def scopes():
         equal(f"{kind}: by ids", sorted(by_id.has), ["eu-0", "eu-1", "eu-2", "us-2"])
         equal(f"{kind}: by labels", sorted(by_label.has), ["eu-0", "eu-1", "eu-2"])
         equal(f"{kind}: single tenants too", [c.call("GET", f"/v1/edges/tenants/{t}", token=by_label.token)[0] for t in ("eu-0", "us-0")], [200, 404])
+        has = [{"tenant": t, "active": named(1, b"1"), "outcome": "active"} for t in ("eu-0", "eu-1")]
+        by_label.report(has)
         waiting = later(lambda: by_label.feed(wait=20))
         time.sleep(0.3)
         patch = {"If-Match": "*", "Content-Type": "application/merge-patch+json"}
         c.must("PATCH", "/v1/tenants/eu-0", {"labels": {"region": "us"}}, headers=patch)
         (_, body), took = waiting()
         check(f"{kind}: who moves away is deleted, at once", body["changes"] == [{"tenant": "eu-0", "deleted": True}] and took < 3, (body, took))
+        by_label.report(has)
+        equal(f"{kind}: and no longer among what the node has", [x["tenant"] for x in c.must("GET", "/v1/edges/labels")["items"]], ["eu-1"])
+        equal(f"{kind}: nor counted", [x["tenants"] for x in c.items("/v1/edges") if x["node"] == "labels"], [1])
         c.must("PATCH", "/v1/tenants/us-1", {"labels": {"region": "eu"}}, headers=patch)
         by_label.read()
         equal(f"{kind}: who moves here is there", sorted(by_label.has), ["eu-1", "eu-2", "us-1"])

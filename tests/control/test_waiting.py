@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import socket
+import subprocess
 import time
 
 from control_lib import Control, check, equal, run_parts, wait_for
@@ -86,6 +87,23 @@ def limits():
     check("and all are answered before", all(x and x[0] == 200 and x[1]["changes"] == [] for x in answers), answers)
 
 
+def streams():
+    """The same over HTTP/2, where one connection carries several that wait."""
+    c = Control().start()
+    token = edge_token(c, "h2")["token"]
+    url = f"http://127.0.0.1:{c.port}/v1/edges/feed?since={cursor(c, token)}&wait=30&node=n"
+    command = ["curl", "-sS", "--http2-prior-knowledge", "--parallel", "-H", "Authorization: Bearer " + token]
+    clients = [subprocess.Popen([*command, url + "1", url + "2"], stdout=subprocess.PIPE), subprocess.Popen([*command, url + "3"], stdout=subprocess.PIPE)]
+    check("three wait", wait_for(lambda: waiting(c) == 3, 10), waiting(c))
+    clients[1].kill()
+    check("who leaves makes room", wait_for(lambda: waiting(c) == 2, 5), waiting(c))
+    c.must("PUT", "/v1/tenants/acme", {"files": {"policy.rego": "package p\n\nallow := true\n"}})
+    out = clients[0].communicate(timeout=20)[0]
+    equal("both of one connection hear", out.count(b'"tenant":"acme"'), 2)
+    clients[1].wait()
+    equal("it ends well", c.stop(), 0)
+
+
 def revoked():
     c = Control().start()
     t = edge_token(c, "stolen")
@@ -152,4 +170,4 @@ def flood():
 
 
 if __name__ == "__main__":
-    run_parts([limits, revoked, woken, flood])
+    run_parts([limits, streams, revoked, woken, flood])

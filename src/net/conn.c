@@ -472,7 +472,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b) {
         uv_read_stop(stream);
         c->reading = false;
         c->eof = true;
-        if (c->lingering || (c->tls && !c->established)) conn_close(c);
+        bool gone = c->n_pending && c->server->options.half_closed_is_gone;
+        if (gone || c->lingering || (c->tls && !c->established)) conn_close(c);
     } else if (n < 0) {
         conn_close(c);
     } else if (c->tls) {

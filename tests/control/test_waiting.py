@@ -92,7 +92,7 @@ def streams():
     c = Control().start()
     token = edge_token(c, "h2")["token"]
     url = f"http://127.0.0.1:{c.port}/v1/edges/feed?since={cursor(c, token)}&wait=30&node=n"
-    command = ["curl", "-sS", "--http2-prior-knowledge", "--parallel", "-H", "Authorization: Bearer " + token]
+    command = ["nghttp", "-H", "Authorization: Bearer " + token]
     clients = [subprocess.Popen([*command, url + "1", url + "2"], stdout=subprocess.PIPE), subprocess.Popen([*command, url + "3"], stdout=subprocess.PIPE)]
     check("three wait", wait_for(lambda: waiting(c) == 3, 10), waiting(c))
     clients[1].kill()

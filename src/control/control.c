@@ -1,7 +1,6 @@
-/* The control plane's life: its parts put together, signals, the end; ids, and the counters that
- * order changes. in: what it was told, signals. out: an exit or a sentence. owns: all parts. */
+/* The control plane's life: its parts put together, signals, the end; and the counters that order
+ * changes. in: what it was told, signals. out: an exit or a sentence. owns: all parts. */
 #include "control/control.h"
-#include "base/clock.h"
 #include "base/service.h"
 #include "control/api_private.h"
 #include "control/bundle_cache.h"
@@ -12,42 +11,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 
 enum { START_ARENA_BYTES = 1 << 20, SIGNAL_MS = 200 };
 
-/* ---- ids and counters ---- */
-
-int64_t control_now_ms(void) { return (int64_t)(clock_of(CLOCK_REALTIME) / 1000000); }
-
-void control_new_id(char out[32]) {
-    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    uint8_t random[16] = {0};
-    uint64_t ms = (uint64_t)control_now_ms();
-    /* Without random numbers (before Linux 3.17) two of one nanosecond would be equal: the store
-     * refuses the second. */
-    if (getrandom(random, sizeof random, 0) != sizeof random) {
-        uint64_t ns = clock_ns();
-        memcpy(random, &ns, sizeof ns);
-    }
-    for (int i = 9; i >= 0; i--, ms >>= 5) out[i] = digits[ms & 31];
-    for (int i = 0; i < 16; i++) out[10 + i] = digits[random[i] & 31];
-    out[26] = 0;
-}
-
-const char *control_id_wrong(struct str id) {
-    if (!id.len) return "it is empty";
-    if (id.len >= CONTROL_ID_BYTES) return "it is longer than 127 bytes";
-    if (*id.ptr == '.') return "it begins with a dot";
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.ptr[i], lower = char_lower(c);
-        if (!((lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') ||
-              (c && strchr("._~@:+-", c))))
-            return "it has other characters than letters, digits and . _ ~ @ : + -";
-    }
-    return NULL;
-}
+/* ---- counters ---- */
 
 enum err control_count(struct db_conn *c, struct arena *a, const char *counter, int64_t n,
                        int64_t *out) {

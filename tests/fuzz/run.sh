@@ -39,6 +39,8 @@ parts() {
     fuzz_store) echo "$base $(echo src/edge/store*.c) -lpthread $libs" ;;
     fuzz_sources) echo "$base src/edge/source_text.c $libs" ;;
     fuzz_bundle) echo "$base $libs" ;;
+    fuzz_spec) echo "$base $(echo src/control/spec*.c) src/control/ids.c src/bundle/limits.c src/bundle/checks.c $(find src/compiler/ast -name '*.c')" \
+        "src/compiler/builtin.c src/compiler/template.c $build/libregent.a -lre2 -lstdc++ $libs" ;;
     fuzz_mask) echo "$base src/edge/decision_mask.c src/edge/decision_event.c src/edge/trace.c src/net/http.c $libs" ;;
     *) echo "$base $libs" ;;
     esac

@@ -171,10 +171,10 @@ $(BUILD)/bench/decide: bench/decide.c $(BUILD)/libregent.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(BUILD)/libregent.a $(LDLIBS) $(LDFLAGS)
-$(BUILD)/bench/builder: bench/builder.c $(BUILD)/libregent.a $(call obj,$(call find_c,net edge control))
+$(BUILD)/bench/builder: bench/builder.c $(BUILD)/libregent.a $(NODE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(call obj,$(call find_c,net edge control)) $(BUILD)/libregent.a $(LDLIBS) -lsqlite3 $(LDFLAGS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -o $@ $< $(NODE_OBJ) $(BUILD)/libregent.a $(LDLIBS) -lsqlite3 $(LDFLAGS)
 test: all $(BUILD)/.deps-test $(UNIT_BIN) $(BUILD)/tests/conformance $(BUILD)/tests/decide
 	@BUILD=$(BUILD) python3 tests/run.py $(SUITES)
 check: test

@@ -25,9 +25,12 @@ enum err checks_parse(struct arena *a, struct str text, const struct json **out,
 
 static struct str printed(struct arena *a, const struct json *v) {
     struct buf b;
+    jmp_buf *exhausted = a->exhausted; /* nothing may jump over the buffer */
     buf_init(&b, PRINTED_BYTES);
     json_print(v, false, 0, &b);
+    a->exhausted = NULL;
     char *copy = b.err ? NULL : arena_strndup(a, (const char *)b.ptr, b.len);
+    a->exhausted = exhausted;
     struct str s = {copy, copy ? b.len : 0};
     buf_deinit(&b);
     return s;

@@ -52,6 +52,7 @@ enum err builder_new(struct builder_shared *s, const struct signer *signer, stru
     b->signer = signer;
     arena_init(&b->work, BUILD_ARENA_BYTES);
     arena_init(&b->known, BUILD_ARENA_BYTES);
+    arena_init(&b->answers, BUILD_ARENA_BYTES);
     table_init(&b->outlines, &b->known);
     buf_init(&b->run.text, TEXT_BYTES);
     *out = b;
@@ -65,6 +66,7 @@ void builder_free(struct builder *b) {
     compile_cache_free(b->cache);
     arena_deinit(&b->work);
     arena_deinit(&b->known);
+    arena_deinit(&b->answers);
     buf_deinit(&b->run.text);
     free(b);
 }
@@ -123,19 +125,19 @@ static enum err check_sizes(struct run *r) {
     return run_failed(r) ? ERR_DIAG : OK;
 }
 
-static _Thread_local const struct builder_file *sorted_files;
-
-static int by_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b, void *files) {
+    const struct builder_file *f = files;
     const uint32_t *x = a, *y = b;
-    return str_cmp(sorted_files[*x].name, sorted_files[*y].name);
+    return str_cmp(f[*x].name, f[*y].name);
 }
 
 /* The order in which files are given changes nothing. */
 static void sort_files(struct run *r) {
     r->order = ARENA_ARRAY(&r->b->work, uint32_t, r->in->n_files);
     for (uint32_t i = 0; i < r->in->n_files; i++) r->order[i] = i;
-    sorted_files = r->in->files;
-    if (r->in->n_files) qsort(r->order, r->in->n_files, sizeof *r->order, by_name);
+    if (r->in->n_files)
+        qsort_r(r->order, r->in->n_files, sizeof *r->order, by_name,
+                (void *)(uintptr_t)r->in->files);
 }
 
 struct compile_request run_request(struct run *r, const bool *chosen) {

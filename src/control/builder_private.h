@@ -3,6 +3,7 @@
 #define REGENT_CONTROL_BUILDER_PRIVATE_H
 #include "base/hash.h"
 #include "bundle/bundle.h"
+#include "bundle/limits.h"
 #include "compiler/source.h"
 #include "control/builder.h"
 #include "host/host.h"
@@ -71,6 +72,7 @@ struct run {
     struct compile compile, test_compile;
     bool compiled, test_compiled; /* compile_end is due */
     struct policy *policy;        /* under test */
+    struct tenant_limits limits;  /* of checks */
     struct buf text;
     struct str full, thin;
     struct bundle_file *files; /* of the bundle; n_files of them */
@@ -83,8 +85,10 @@ struct builder {
     const struct signer *signer;
     struct instances *instances;
     struct compile_cache *cache;
-    struct arena work;                    /* of one run; jumps when it is exhausted */
-    struct arena known;                   /* outlines */
+    struct arena work;    /* of one run; jumps when it is exhausted */
+    struct arena known;   /* outlines */
+    struct arena answers; /* of one check; does not jump */
+    struct eval_result answer;
     struct table outlines;                /* by SHA-256 */
     struct policy *kept[BUILD_KEPT_CODE]; /* without data; for their machine code */
     uint32_t next_kept;

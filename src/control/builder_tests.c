@@ -48,14 +48,29 @@ enum err run_load(struct run *r, struct str full, struct str thin) {
     return OK;
 }
 
-static enum err ask(struct run *r, uint32_t entrypoint, struct str input, struct eval_result *out) {
+static enum err ask(struct run *r, uint32_t entrypoint, struct str input,
+                    const struct tenant_limits *limits, struct eval_result *out) {
     const struct eval_request q = {
         .policy = r->policy,
         .entrypoint = entrypoint,
         .input = input,
-        .limits = {.deadline_us = TEST_DEADLINE_US, .memory_bytes = MEMORY_BYTES},
+        .limits = {.deadline_us = limits->deadline_us,
+                   .memory_bytes = limits->memory_bytes,
+                   .input_bytes = limits->input_bytes,
+                   .result_bytes = limits->output_bytes},
     };
     return policy_eval(r->b->instances, &q, out);
+}
+
+static const struct tenant_limits most = {.deadline_us = TEST_DEADLINE_US,
+                                          .memory_bytes = MEMORY_BYTES};
+
+/* Checks run under the tenant's own limits, as on edges. */
+static struct tenant_limits limits_of_checks(const struct run *r) {
+    struct tenant_limits own = {0};
+    char why[BUILDER_WHY_BYTES];
+    if (!r->in->limits || limits_read(r->in->limits, &own, why, sizeof why)) return most;
+    return limits_strictest(most, own);
 }
 
 /* ---- tests ---- */
@@ -78,7 +93,7 @@ static void run_test(struct run *r, const struct build_test *t) {
         run_error(r, "test_error", t->loc, "%.*s: no such test in the module", STR_FMT(t->name));
         return;
     }
-    enum err e = ask(r, (uint32_t)id, (struct str){NULL, 0}, &result);
+    enum err e = ask(r, (uint32_t)id, (struct str){NULL, 0}, &most, &result);
     if (e)
         run_error(r, "test_error", t->loc, "%.*s: %s", STR_FMT(t->name),
                   result.message[0] ? result.message : err_meaning(e));
@@ -107,7 +122,12 @@ enum err run_tests(struct run *r) {
 static void answer_below(struct run *r, struct str below, struct check_answer *out) {
     struct json *v;
     bool list;
-    if (json_parse(&r->b->work, out->json, &v, NULL)) return;
+    if (json_parse(&r->b->answers, out->json, &v, NULL)) {
+        *out = (struct check_answer){.kind = CHECK_FAILED,
+                                     .err = ERR_LIMIT,
+                                     .message = "the result is too large to look into"};
+        return;
+    }
     const struct json *there = json_below(v, below, &list);
     if (list) {
         *out = (struct check_answer){
@@ -119,18 +139,18 @@ static void answer_below(struct run *r, struct str below, struct check_answer *o
     out->kind = there ? CHECK_VALUE : CHECK_UNDEFINED;
     buf_clear(&r->text);
     if (there) json_print(there, false, 0, &r->text);
-    out->json = (struct str){arena_strndup(&r->b->work, (const char *)r->text.ptr, r->text.len),
-                             r->text.len};
+    out->json = buf_view(&r->text);
 }
 
 static void ask_policy(void *ctx, const struct check *c, struct check_answer *out) {
     struct run *r = ctx;
     struct str below;
-    struct eval_result *result = ARENA_NEW(&r->b->work, struct eval_result);
+    struct eval_result *result = &r->b->answer;
+    arena_reset(&r->b->answers);
     int32_t id = policy_entrypoint_at(r->policy, c->entrypoint, &below);
     out->kind = CHECK_NO_ENTRYPOINT;
     if (id < 0) return;
-    enum err e = ask(r, (uint32_t)id, c->input, result);
+    enum err e = ask(r, (uint32_t)id, c->input, &r->limits, result);
     *out = (struct check_answer){
         .kind = CHECK_FAILED, .err = e, .message = result->message, .json = result->json};
     if (e) return;
@@ -141,7 +161,7 @@ static void ask_policy(void *ctx, const struct check *c, struct check_answer *ou
 enum err run_checks(struct run *r) {
     char *why = arena_alloc(&r->b->work, BUILDER_WHY_BYTES);
     const struct json *checks = NULL;
-    const struct check_asker asker = {ask_policy, r, &r->b->work};
+    const struct check_asker asker = {ask_policy, r, &r->b->answers};
     uint64_t start = clock_ns();
     if (r->in->checks.len == 0) return OK;
     enum err e = checks_parse(&r->b->work, r->in->checks, &checks, why, BUILDER_WHY_BYTES);
@@ -150,6 +170,7 @@ enum err run_checks(struct run *r) {
         run_error(r, "checks_invalid", (struct loc){.file = STR("checks.json")}, "%s", why);
         return ERR_DIAG;
     }
+    r->limits = limits_of_checks(r);
     if (checks->n && (e = run_load(r, r->full, r->thin))) return e;
     for (uint32_t i = 0; i < checks->n && r->out.errors->n < ERRORS_SHOWN; i++) {
         if (check_hold(&r->b->work, i, checks->items[i], &asker, why, BUILDER_WHY_BYTES))

@@ -396,6 +396,27 @@ static void checks(void **state) {
     refused(0, "checks_invalid", "checks.json", "checks.json:1:2: expected a string as object key");
 }
 
+/* As on edges, checks run under the tenant's limits; what they leave behind does not add up. */
+static void checks_under_limits(void **state) {
+    (void)state;
+    enum { CHECKS = 3000, BYTES = 1 << 20 };
+    char *text = arena_alloc(&memory, BYTES);
+    int at = snprintf(text, BYTES, "[");
+    add("", "policy.rego",
+        "package shop\n\nresult := {\"list\": numbers.range(1, 2000), \"n\": 1}\n");
+    for (int i = 0; i < CHECKS; i++)
+        at += snprintf(text + at, 200, "%s{\"entrypoint\": \"shop/result/n\", \"expect\": 1}",
+                       i ? "," : "");
+    snprintf(text + at, 2, "]");
+    input.checks = str_of(text);
+    built();
+    input.limits = json("{\"output\": \"1KiB\"}");
+    input.checks = STR("[{\"entrypoint\": \"shop/result/n\", \"expect\": 1}]");
+    assert_int_equal(build(), ERR_DIAG);
+    assert_true(holds(json_get_c(output.errors->items[0], "message")->text,
+                      "shop/result/n is an error (limit"));
+}
+
 /* ---- the version before ---- */
 
 static struct builder_output before;
@@ -783,6 +804,7 @@ int main(void) {
         TEST(tests_see_data),
         TEST(test_that_does_not_compile),
         TEST(checks),
+        TEST(checks_under_limits),
         TEST(unchanged),
         TEST(data_alone),
         TEST(large_data),

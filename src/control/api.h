@@ -89,6 +89,8 @@ bool api_scope_filter(const struct api_call *c, struct sql_filter *f);
 /* ---- what is asked (api_call.c) ---- */
 /* A parameter of the query, decoded, in the arena; ptr NULL: not given. */
 struct str api_param(struct api_call *c, const char *name);
+/* The same of a parameter that may be given several times: the first is 0. */
+struct str api_param_at(struct api_call *c, const char *name, uint32_t at);
 /* As a number from 0 to most; false, and an answer (400), when it is none. Not given: *out stays.
  */
 bool api_param_number(struct api_call *c, const char *name, int64_t most, int64_t *out);

@@ -1,6 +1,7 @@
 /* Many documents at once: what is there, and a call that makes it what somebody wants, all or
  * nothing. in: digests that were read, documents, names of what is to go. out: a plan; changes
  * under one build. owns: nothing. */
+#include "control/api_filter.h"
 #include "control/documents.h"
 #include "control/queue.h"
 
@@ -14,24 +15,20 @@ static int kind_of(struct str word) {
     return -1;
 }
 
-/* Up to `limit` of one kind, after `after`. */
-static enum err digests_of(struct api_call *c, enum spec_kind kind, struct str after, int64_t limit,
-                           struct db_rows *rows) {
-    struct sql_filter f = {.params = {db_text(after), db_int(limit)}, .n = 2};
-    if (kind != SPEC_TENANT)
-        return DB_QUERY(c->db, c->arena, rows,
-                        "SELECT id, sha256 FROM sources WHERE kind = $3 AND deleted = 0 AND id > "
-                        "$1 ORDER BY id LIMIT $2",
-                        db_text(after), db_int(limit), db_cstr(spec_word(kind)));
-    const char *sql =
-        api_scope_filter(c, &f)
-            ? arena_printf(
-                  c->arena, NULL,
-                  "SELECT t.id, t.sha256 FROM tenants t WHERE t.deleted = 0 AND t.id > $1%s"
-                  " ORDER BY t.id LIMIT $2",
-                  f.sql)
-            : NULL;
-    return sql ? db_query(c->db, c->arena, rows, sql, f.params, f.n) : ERR_MEMORY;
+/* Up to `limit` of one kind, after `after`. false: answered. */
+static bool digests_of(struct api_call *c, enum spec_kind kind, struct str after, int64_t limit,
+                       struct db_rows *rows) {
+    struct filter x = {0};
+    bool tenants = kind == SPEC_TENANT;
+    filter_text(&x, "SELECT t.id, t.sha256 FROM ");
+    filter_text(&x, tenants ? "tenants" : "sources");
+    filter_value(&x, " t WHERE t.deleted = 0 AND t.id > ", db_text(after), "");
+    if (tenants)
+        filter_scope(&x, c);
+    else
+        filter_value(&x, " AND t.kind = ", db_cstr(spec_word(kind)), "");
+    filter_value(&x, " ORDER BY t.id LIMIT ", db_int(limit), "");
+    return filter_run(&x, c, rows);
 }
 
 static struct json *digest_json(struct arena *a, enum spec_kind kind, const struct db_value *row) {
@@ -66,8 +63,7 @@ static void get_digests(struct api_call *c) {
     for (; kind <= last && !next.ptr; kind++, after = STR("")) {
         struct db_rows rows;
         int64_t room = page.limit - (items ? items->n : 0);
-        enum err e = digests_of(c, (enum spec_kind)kind, after, room + 1, &rows);
-        if (e) return api_store_error(c, e);
+        if (!digests_of(c, (enum spec_kind)kind, after, room + 1, &rows)) return;
         for (uint32_t i = 0; i < rows.n && i < room; i++)
             json_push(c->arena, items,
                       digest_json(c->arena, (enum spec_kind)kind, db_row(&rows, i)));

@@ -10,7 +10,7 @@ enum { KEY_BYTES = 255, KEPT_REPLY_BYTES = 4 << 20, KEPT_MS = 24 * 3600 * 1000, 
 
 /* ---- the query ---- */
 
-struct str api_param(struct api_call *c, const char *name) {
+struct str api_param_at(struct api_call *c, const char *name, uint32_t at) {
     const struct str none = {NULL, 0};
     struct str rest = c->q->query;
     while (rest.len) {
@@ -21,7 +21,7 @@ struct str api_param(struct api_call *c, const char *name) {
         struct str key = str_head(pair, equals ? (size_t)(equals - pair.ptr) : pair.len);
         char *decoded = arena_alloc(c->arena, pair.len + 1);
         long n = decoded ? http_percent_decode(key, true, decoded) : -1;
-        if (n < 0 || !str_is((struct str){decoded, (size_t)n}, name)) continue;
+        if (n < 0 || !str_is((struct str){decoded, (size_t)n}, name) || at--) continue;
         n = equals ? http_percent_decode(str_from(pair, key.len + 1), true, decoded) : 0;
         struct str value = {decoded, n > 0 ? (size_t)n : 0};
         /* Nothing is called so: what no store can hold matches nothing. */
@@ -29,6 +29,8 @@ struct str api_param(struct api_call *c, const char *name) {
     }
     return none;
 }
+
+struct str api_param(struct api_call *c, const char *name) { return api_param_at(c, name, 0); }
 
 bool api_param_number(struct api_call *c, const char *name, int64_t most, int64_t *out) {
     struct str text = api_param(c, name);

@@ -1,8 +1,10 @@
 /* Tenants over REST: lists, documents, parts of documents.
  * in: documents, patches, filters. out: lists, documents; builds and releases of what changed.
  * owns: nothing. */
+#include "control/api_filter.h"
 #include "control/documents.h"
-#include <stdio.h>
+
+enum { LABELS_MOST = 8 };
 
 /* ---- answers ---- */
 
@@ -29,11 +31,6 @@ enum {
     T_SPEC
 };
 
-static struct json *parsed(struct arena *a, struct str text) {
-    struct json *v;
-    return json_parse(a, text, &v, NULL) == OK ? v : json_null(a);
-}
-
 static struct json *template_json(struct arena *a, const struct db_value *row) {
     struct json *o = json_object(a);
     if (!row[T_TEMPLATE].s.len) return json_null(a);
@@ -47,7 +44,7 @@ static struct json *row_json(struct arena *a, const struct db_value *row, bool f
     json_set(a, o, STR("id"), json_string(a, row[T_ID].s));
     json_set(a, o, STR("status"), json_string(a, row[T_STATUS].s));
     json_set(a, o, STR("template"), template_json(a, row));
-    json_set(a, o, STR("labels"), parsed(a, row[T_LABELS].s));
+    json_set(a, o, STR("labels"), api_stored(a, row[T_LABELS].s));
     json_set(a, o, STR("version"),
              row[T_VERSION].s.len ? json_string(a, row[T_VERSION].s) : json_null(a));
     json_set(a, o, STR("serial"), json_int(a, row[T_SERIAL].i));
@@ -59,87 +56,55 @@ static struct json *row_json(struct arena *a, const struct db_value *row, bool f
     json_set(a, o, STR("created_at"), api_time(a, row[T_CREATED].i));
     json_set(a, o, STR("updated_at"), api_time(a, row[T_UPDATED].i));
     json_set(a, o, STR("updated_by"), json_string(a, row[T_UPDATED_BY].s));
-    if (full) json_set(a, o, STR("spec"), parsed(a, row[T_SPEC].s));
+    if (full) json_set(a, o, STR("spec"), api_stored(a, row[T_SPEC].s));
     return o;
 }
 
 /* ---- lists ---- */
 
-/* Adds " AND " and a condition with one parameter, which format names by its number. */
-static bool add_filter(struct sql_filter *f, const char *format, struct str value) {
-    size_t at = strlen(f->sql);
-    if (f->n + 2 > DB_MAX_PARAMS) return false;
-    int n = snprintf(f->sql + at, sizeof f->sql - at, format, f->n + 1);
-    if (n < 0 || (size_t)n >= sizeof f->sql - at) return false;
-    f->params[f->n++] = db_text(value);
-    return true;
-}
-
-/* label=key:value; false: answered. */
-static bool add_label(struct api_call *c, struct sql_filter *f, struct str label) {
-    const char *colon = label.len ? memchr(label.ptr, ':', label.len) : NULL;
-    struct str key = str_head(label, colon ? (size_t)(colon - label.ptr) : label.len);
-    if (!colon || !key.len)
-        return api_error(c, 400, "invalid_parameter", "label is KEY:VALUE, such as plan:gold"),
-               false;
-    bool fits =
-        add_filter(
-            f, " AND EXISTS (SELECT 1 FROM tenant_labels x WHERE x.tenant = t.id AND x.key = $%u",
-            key) &&
-        add_filter(f, " AND x.value = $%u)", str_from(label, key.len + 1));
-    if (!fits) api_error(c, 400, "invalid_parameter", "there are too many filters");
-    return fits;
-}
-
-/* Every `label` of the query, which may have several. false: answered. */
-static bool add_labels(struct api_call *c, struct sql_filter *f) {
-    struct str rest = c->q->query;
-    while (rest.len) {
-        const char *end = memchr(rest.ptr, '&', rest.len);
-        struct str pair = str_head(rest, end ? (size_t)(end - rest.ptr) : rest.len);
-        rest = str_from(rest, pair.len + (end != NULL));
-        if (!str_starts(pair, STR("label="))) continue;
-        struct http_request one = {.query = pair};
-        struct api_call sub = {.arena = c->arena, .q = &one};
-        if (!add_label(c, f, api_param(&sub, "label"))) return false;
+/* label=KEY:VALUE, which may be given several times. false: answered. */
+static bool add_labels(struct api_call *c, struct filter *x) {
+    struct str label;
+    for (uint32_t i = 0; (label = api_param_at(c, "label", i)).ptr; i++) {
+        const char *colon = label.len ? memchr(label.ptr, ':', label.len) : NULL;
+        struct str key = str_head(label, colon ? (size_t)(colon - label.ptr) : label.len);
+        if (!colon || !key.len || i == LABELS_MOST) {
+            api_error(c, 400, "invalid_parameter",
+                      "label is KEY:VALUE, such as plan:gold, and given %d times at most",
+                      LABELS_MOST);
+            return false;
+        }
+        filter_value(x, " AND t.id IN (SELECT tenant FROM tenant_labels WHERE key = ", db_text(key),
+                     "");
+        filter_value(x, " AND value = ", db_text(str_from(label, key.len + 1)), ")");
     }
     return true;
 }
 
-static bool add_filters(struct api_call *c, struct sql_filter *f) {
-    static const struct {
-        const char *name, *sql;
-    } filters[] = {
-        {"status", " AND t.status = $%u"},
-        {"template", " AND t.template = $%u"},
-        {"build_state", " AND t.build_state = $%u"},
-        {"q", " AND substr(t.id, 1, length($%1$u)) = $%1$u"},
-    };
-    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
-        struct str value = api_param(c, filters[i].name);
-        if (!value.ptr || (!value.len && str_is(STR("q"), filters[i].name))) continue;
-        if (!add_filter(f, filters[i].sql, value)) return api_store_error(c, ERR_LIMIT), false;
-    }
-    if (!add_labels(c, f)) return false;
-    if (api_scope_filter(c, f)) return true;
-    return api_error(c, 400, "invalid_parameter", "there are too many filters"), false;
+static void add_prefix(struct api_call *c, struct filter *x) {
+    struct str prefix = api_param(c, "q");
+    if (!prefix.len) return;
+    filter_value(x, " AND substr(t.id, 1, length(", db_text(prefix), ")) = ");
+    filter_value(x, "", db_text(prefix), "");
 }
 
 static void list_tenants(struct api_call *c) {
     struct api_page_request page;
     struct documents_page full;
+    struct filter x = {0};
     struct db_rows rows;
     struct str last = STR("");
     if (!api_page_read(c, &page) || !documents_page_init(c, &full)) return;
-    struct sql_filter f = {.params = {db_text(page.after), db_int(page.limit + 1)}, .n = 2};
-    if (!add_filters(c, &f)) return;
-    const char *sql =
-        arena_printf(c->arena, NULL,
-                     "SELECT " LISTED " FROM tenants t WHERE t.deleted = 0 AND t.id > $1%s"
-                     " ORDER BY t.id LIMIT $2",
-                     f.sql);
-    enum err e = sql ? db_query(c->db, c->arena, &rows, sql, f.params, f.n) : ERR_MEMORY;
-    if (e) return api_store_error(c, e);
+    filter_value(&x, "SELECT " LISTED " FROM tenants t WHERE t.deleted = 0 AND t.id > ",
+                 db_text(page.after), "");
+    filter_param(&x, c, "status", " AND t.status = ");
+    filter_param(&x, c, "template", " AND t.template = ");
+    filter_param(&x, c, "build_state", " AND t.build_state = ");
+    add_prefix(c, &x);
+    if (!add_labels(c, &x)) return;
+    filter_scope(&x, c);
+    filter_value(&x, " ORDER BY t.id LIMIT ", db_int(page.limit + 1), "");
+    if (!filter_run(&x, c, &rows)) return;
     struct json *items = json_array(c->arena);
     uint32_t i = 0;
     for (; i < rows.n && i < page.limit && documents_page_room(&full); i++) {
@@ -161,7 +126,7 @@ static const struct db_value *find(struct api_call *c) {
                  "SELECT " LISTED ", t.spec FROM tenants t WHERE t.id = $1 AND t.deleted = 0",
                  db_text(c->args[0]));
     if (e) return api_store_error(c, e), NULL;
-    if (rows.n && api_sees(&c->who, c->args[0], parsed(c->arena, db_row(&rows, 0)[T_LABELS].s)))
+    if (rows.n && api_sees(&c->who, c->args[0], api_stored(c->arena, db_row(&rows, 0)[T_LABELS].s)))
         return db_row(&rows, 0);
     api_error(c, 404, "not_found", "there is no tenant %.*s", STR_FMT(c->args[0]));
     return NULL;
@@ -207,7 +172,7 @@ static void patch_tenant(struct api_call *c) {
 static void get_checks(struct api_call *c) {
     const struct db_value *row = find(c);
     if (!row) return;
-    const struct json *checks = json_get_c(parsed(c->arena, row[T_SPEC].s), "checks");
+    const struct json *checks = json_get_c(api_stored(c->arena, row[T_SPEC].s), "checks");
     api_json(c, 200, checks ? checks : json_array(c->arena));
     api_etag(c, row[T_REV].i);
 }
@@ -237,7 +202,7 @@ static void get_data(struct api_call *c) {
     const struct db_value *row = find(c);
     bool list = false;
     if (!row) return;
-    const struct json *data = json_get_c(parsed(c->arena, row[T_SPEC].s), "data");
+    const struct json *data = json_get_c(api_stored(c->arena, row[T_SPEC].s), "data");
     const struct json *found = data && c->args[1].ptr ? json_below(data, c->args[1], &list) : data;
     if (!found && !c->args[1].ptr) found = json_object(c->arena);
     if (!found)

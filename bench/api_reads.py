@@ -52,6 +52,7 @@ INSERT INTO edge_tenants SELECT id, 'node' || e, version, 'active', '', 1 FROM t
 
 VERSION = """SELECT v.tenant, v.number, v.version, v.sha256, v.module_sha256, v.bytes, v.source, v.compiler, v.key, v.build, v.created_ms, v.created_by, t.version
 FROM versions v JOIN tenants t ON t.id = v.tenant WHERE """
+RELEASE = """SELECT r.tenant, r.serial, r.version, r.previous, r.cause, r.rollout, r.created_ms, r.created_by, t.serial FROM releases r JOIN tenants t ON t.id = r.tenant WHERE """
 BUILDS = """SELECT id, cause, object, status, release, forced, total, succeeded, unchanged, failed, superseded, created_ms, finished_ms, created_by FROM builds b WHERE """
 T = "'t' || lpad((:t)::text, 5, '0')"
 # What is asked, and what psql would ask: {t} a tenant's number, {n} one of its versions' numbers; pgbench's :t and :n likewise.
@@ -73,8 +74,8 @@ CASES = {
                            "JOIN tenants t ON t.id = j.tenant WHERE j.build = 'b' || lpad(((:t) % 20)::text, 3, '0') || lpad((:n)::text, 8, '0') ORDER BY j.tenant LIMIT 51"),
     "tenants by label, 50": ("/v1/tenants?limit=50&label=region:{region}", "SELECT * FROM tenants t WHERE t.deleted = 0 AND EXISTS (SELECT 1 FROM tenant_labels l "
                              "WHERE l.tenant = t.id AND l.key = 'region' AND l.value = 'r' || ((:t) % 50)::text) ORDER BY t.id LIMIT 51"),
-    "a tenant's releases, 50": ("/v1/releases?limit=50&tenant={tenant}", f"SELECT * FROM releases WHERE tenant = {T} ORDER BY serial DESC LIMIT 51"),
-    "all releases, first 50": ("/v1/releases?limit=50", "SELECT * FROM releases ORDER BY created_ms DESC, tenant DESC, serial DESC LIMIT 51"),
+    "a tenant's releases, 50": ("/v1/releases?limit=50&tenant={tenant}", f"{RELEASE} r.tenant = {T} ORDER BY r.created_ms DESC, r.tenant DESC, r.serial DESC LIMIT 51"),
+    "all releases, first 50": ("/v1/releases?limit=50", f"{RELEASE} 1 = 1 ORDER BY r.created_ms DESC, r.tenant DESC, r.serial DESC LIMIT 51"),
     "audit of an object, 50": ("/v1/audit?limit=50&object={tenant}", f"SELECT * FROM audit WHERE object = {T} ORDER BY seq DESC LIMIT 51"),
     "audit of a person, 50": ("/v1/audit?limit=50&who=person{person}", "SELECT * FROM audit WHERE who = 'person' || ((:t) % 30)::text ORDER BY seq DESC LIMIT 51"),
     "status": ("/v1/status", None),

@@ -4,7 +4,7 @@
 #include "control/api_filter.h"
 #include <stdio.h>
 
-enum { CURSOR_BYTES = 512 };
+enum { CURSOR_BYTES = 512, FEW_TENANTS = 300 };
 
 void filter_text(struct filter *x, const char *sql) {
     size_t len = strlen(x->f.sql);
@@ -32,6 +32,73 @@ void filter_param(struct filter *x, struct api_call *c, const char *name, const 
 
 void filter_scope(struct filter *x, struct api_call *c) {
     if (!api_scope_filter(c, &x->f)) x->full = true;
+}
+
+/* SQLite has no LATERAL; it goes by age always. */
+static enum err sees_few(struct api_call *c, bool *few) {
+    struct filter x = {0};
+    struct db_rows rows;
+    *few = false;
+    if (api_unscoped(&c->who) || !db_is_postgres(db_of(c->db))) return OK;
+    filter_text(&x, "SELECT COUNT(*) FROM (SELECT 1 FROM tenants t WHERE 1 = 1");
+    filter_scope(&x, c);
+    filter_value(&x, " LIMIT ", db_int(FEW_TENANTS + 1), ") seen");
+    enum err e = x.full ? ERR_LIMIT : db_query(c->db, c->arena, &rows, x.f.sql, x.f.params, x.f.n);
+    if (!e) *few = db_row(&rows, 0)->i <= FEW_TENANTS;
+    return e;
+}
+
+static void texts(struct filter *x, const char *const *parts) {
+    for (; *parts; parts++) filter_text(x, *parts);
+}
+#define TEXTS(x, ...) texts((x), (const char *const[]){__VA_ARGS__, NULL})
+
+static void order(struct filter *x, const char *of, const struct newest *what) {
+    TEXTS(x, " ORDER BY ", of, ".created_ms DESC, ", of, ".tenant DESC, ", of, ".", what->number,
+          " DESC");
+}
+
+static void after(struct filter *x, const char *of, const struct newest *what) {
+    if (!what->begun) return;
+    TEXTS(x, " AND (", of, ".created_ms, ", of, ".tenant, ", of, ".", what->number, ") < (");
+    filter_value(x, "", db_int(what->at[0]), ", ");
+    filter_value(x, "", db_text(what->tenant), ", ");
+    filter_value(x, "", db_int(what->at[1]), ")");
+}
+
+void filter_by_age(struct filter *x, const struct newest *what) {
+    after(x, what->alias, what);
+    order(x, what->alias, what);
+    filter_value(x, " LIMIT ", db_int(what->limit), "");
+}
+
+bool filter_given(struct api_call *c, const char *const *names) {
+    for (; *names; names++)
+        if (api_param(c, *names).ptr) return true;
+    return false;
+}
+
+/* The newest keys of each tenant, of them the newest, and their rows. */
+bool filter_newest(struct filter *x, struct api_call *c, const struct newest *what, bool *wrong) {
+    bool few;
+    enum err e = sees_few(c, &few);
+    *wrong = e != OK;
+    if (e) api_store_error(c, e);
+    if (e || !few) return false;
+    TEXTS(x, "SELECT ", what->columns, " FROM (SELECT k.tenant, k.", what->number,
+          " FROM tenants t CROSS JOIN LATERAL (SELECT k.tenant, k.created_ms, k.", what->number,
+          " FROM ", what->table, " k WHERE k.tenant = t.id");
+    after(x, "k", what);
+    order(x, "k", what);
+    filter_value(x, " LIMIT ", db_int(what->limit), ") k WHERE 1 = 1");
+    filter_scope(x, c);
+    order(x, "k", what);
+    filter_value(x, " LIMIT ", db_int(what->limit), ") k JOIN ");
+    TEXTS(x, what->table, " ", what->alias, " ON ", what->alias, ".tenant = k.tenant AND ",
+          what->alias, ".", what->number, " = k.", what->number,
+          " JOIN tenants t ON t.id = k.tenant");
+    order(x, what->alias, what);
+    return true;
 }
 
 bool filter_run(struct filter *x, struct api_call *c, struct db_rows *rows) {

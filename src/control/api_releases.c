@@ -26,28 +26,34 @@ static struct json *release_json(struct arena *a, const struct db_value *v) {
     return o;
 }
 
+static void releases_by_age(struct filter *x, struct api_call *c, const struct newest *what) {
+    filter_text(x, "SELECT " RELEASE_COLUMNS
+                   " FROM releases r JOIN tenants t ON t.id = r.tenant WHERE 1 = 1");
+    filter_param(x, c, "tenant", " AND r.tenant = ");
+    filter_param(x, c, "version", " AND r.version = ");
+    filter_param(x, c, "cause", " AND r.cause = ");
+    filter_param(x, c, "rollout", " AND r.rollout = ");
+    filter_scope(x, c);
+    filter_by_age(x, what);
+}
+
 static void list_releases(struct api_call *c) {
     struct filter x = {0};
     struct db_rows rows;
     struct api_page_request page;
-    struct str tenant;
-    int64_t at[2];
+    struct newest what = {
+        .columns = RELEASE_COLUMNS, .table = "releases", .alias = "r", .number = "serial"};
+    bool wrong = false;
     if (!api_page_read(c, &page)) return;
-    filter_text(&x, "SELECT " RELEASE_COLUMNS
-                    " FROM releases r JOIN tenants t ON t.id = r.tenant WHERE 1 = 1");
-    filter_param(&x, c, "tenant", " AND r.tenant = ");
-    filter_param(&x, c, "version", " AND r.version = ");
-    filter_param(&x, c, "cause", " AND r.cause = ");
-    filter_param(&x, c, "rollout", " AND r.rollout = ");
-    filter_scope(&x, c);
-    if (page.after.len) {
-        if (!cursor_read(c, page.after, at, 2, &tenant)) return;
-        filter_value(&x, " AND (r.created_ms, r.tenant, r.serial) < (", db_int(at[0]), ", ");
-        filter_value(&x, "", db_text(tenant), ", ");
-        filter_value(&x, "", db_int(at[1]), ")");
+    what.limit = page.limit + 1;
+    what.begun = page.after.len > 0;
+    if (what.begun && !cursor_read(c, page.after, what.at, 2, &what.tenant)) return;
+    bool selects =
+        filter_given(c, (const char *const[]){"tenant", "version", "cause", "rollout", NULL});
+    if (selects || !filter_newest(&x, c, &what, &wrong)) {
+        if (wrong) return;
+        releases_by_age(&x, c, &what);
     }
-    filter_value(&x, " ORDER BY r.created_ms DESC, r.tenant DESC, r.serial DESC LIMIT ",
-                 db_int(page.limit + 1), "");
     if (!filter_run(&x, c, &rows)) return;
     struct json *items = json_array(c->arena);
     struct str next = STR("");

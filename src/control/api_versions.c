@@ -29,27 +29,32 @@ static struct json *version_json(struct arena *a, const struct db_value *v) {
     return o;
 }
 
+static void versions_by_age(struct filter *x, struct api_call *c, const struct newest *what) {
+    filter_text(x, "SELECT " VERSION_COLUMNS
+                   " FROM versions v JOIN tenants t ON t.id = v.tenant WHERE 1 = 1");
+    filter_param(x, c, "tenant", " AND v.tenant = ");
+    filter_param(x, c, "sha256", " AND v.sha256 = ");
+    filter_param(x, c, "build", " AND v.build = ");
+    filter_scope(x, c);
+    filter_by_age(x, what);
+}
+
 static void list_versions(struct api_call *c) {
     struct filter x = {0};
     struct db_rows rows;
     struct api_page_request page;
-    struct str tenant;
-    int64_t at[2];
+    struct newest what = {
+        .columns = VERSION_COLUMNS, .table = "versions", .alias = "v", .number = "number"};
+    bool wrong = false;
     if (!api_page_read(c, &page)) return;
-    filter_text(&x, "SELECT " VERSION_COLUMNS
-                    " FROM versions v JOIN tenants t ON t.id = v.tenant WHERE 1 = 1");
-    filter_param(&x, c, "tenant", " AND v.tenant = ");
-    filter_param(&x, c, "sha256", " AND v.sha256 = ");
-    filter_param(&x, c, "build", " AND v.build = ");
-    filter_scope(&x, c);
-    if (page.after.len) {
-        if (!cursor_read(c, page.after, at, 2, &tenant)) return;
-        filter_value(&x, " AND (v.created_ms, v.tenant, v.number) < (", db_int(at[0]), ", ");
-        filter_value(&x, "", db_text(tenant), ", ");
-        filter_value(&x, "", db_int(at[1]), ")");
+    what.limit = page.limit + 1;
+    what.begun = page.after.len > 0;
+    if (what.begun && !cursor_read(c, page.after, what.at, 2, &what.tenant)) return;
+    bool selects = filter_given(c, (const char *const[]){"tenant", "sha256", "build", NULL});
+    if (selects || !filter_newest(&x, c, &what, &wrong)) {
+        if (wrong) return;
+        versions_by_age(&x, c, &what);
     }
-    filter_value(&x, " ORDER BY v.created_ms DESC, v.tenant DESC, v.number DESC LIMIT ",
-                 db_int(page.limit + 1), "");
     if (!filter_run(&x, c, &rows)) return;
     struct json *items = json_array(c->arena);
     struct str next = STR("");

@@ -264,6 +264,48 @@ def a_newer_schema_is_refused():
         check(f"{engine}: a store of a newer program is refused", code == 1 and "999" in says and "newer" in says, says)
 
 
+# ---- lists ----
+
+def tenants_with_versions(c, tenants=24, versions=15):
+    """Rows as builds leave them; several of one millisecond."""
+    rows = []
+    for t in range(tenants):
+        rows.append(f"INSERT INTO tenants VALUES ('t{t:02}', 'active', 'tpl', 0, 1, '', '{{}}', '{{\"team\":\"{'ab'[t % 2]}\"}}', 0, 1, 1, 'built', {versions}, {versions}, "
+                    f"'{versions}-x', {versions}, 1, 1, 'x')")
+        rows.append(f"INSERT INTO tenant_labels VALUES ('t{t:02}', 'team', '{'ab'[t % 2]}')")
+        for n in range(1, versions + 1):
+            at = 1000 + n * 10 + t % 3
+            rows.append(f"INSERT INTO versions VALUES ('t{t:02}', {n}, '{n}-x', 's', 'm', 'c', 'd', 1, '{{}}', 'r', 'k', 'b', {at}, 'x')")
+            rows.append(f"INSERT INTO releases VALUES ('t{t:02}', {n}, '{n}-x', '', 'build', '', {at}, 'x')")
+    sql(c, ";\n".join(rows))
+
+
+def walk(c, path, token):
+    found, after = [], ""
+    while True:
+        page = c.must("GET", f"{path}?limit=7{after}", token=token)
+        found += [(i["tenant"], i["version"]) for i in page["items"]]
+        if not page.get("next"):
+            return found
+        after = "&after=" + page["next"]
+
+
+def lists_of_those_who_see_few():
+    for engine, store in stores().items():
+        c = Control(store=store).start()
+        tenants_with_versions(c)
+        scopes = {"a label": ({"labels": {"team": "a"}}, lambda t: int(t[1:]) % 2 == 0), "a pattern": ({"tenants": ["t1*", "t03"]}, lambda t: t[1] == "1" or t == "t03"),
+                  "nothing": ({"labels": {"team": "c"}}, lambda t: False)}
+        for path in ("/v1/versions", "/v1/releases"):
+            everything = walk(c, path, c.token)
+            check(f"{engine}: all of {path} in pages", len(everything) == 360 and len(set(everything)) == 360, len(everything))
+            for i, (name, (scope, sees)) in enumerate(scopes.items()):
+                token = c.must("POST", "/v1/tokens", {"name": f"{path[4:]}{i}", "role": "viewer", "scopes": scope})["token"]
+                equal(f"{engine}: who sees {name} gets the same list of {path} without the others", walk(c, path, token), [x for x in everything if sees(x[0])])
+        c.stop()
+
+
 if __name__ == "__main__":
     run_parts([unit_tests_on_postgres, tampering_is_found, a_restarted_server_is_found_again, tls_to_the_server, errors_have_no_passwords,
-               postgres_with_a_full_disk, files_that_cannot_be_used, sqlite_with_a_full_disk, several_start_at_once, a_newer_schema_is_refused])
+               postgres_with_a_full_disk, files_that_cannot_be_used, sqlite_with_a_full_disk, several_start_at_once, a_newer_schema_is_refused,
+               lists_of_those_who_see_few])

@@ -3,9 +3,9 @@
  * DIR/templates/ID/{template.yaml,data.json,checks.json} and .rego files at any depth;
  * DIR/shared/ID.rego, or a folder DIR/shared/ID/ with library.yaml and .rego files;
  * DIR/policies/ID/{tenant.yaml,data.json,checks.json} and .rego files.
- * .yml and .json stand for .yaml, data.yaml for data.json. Names that begin with a dot, and files
- * of other kinds than .rego, .yaml, .yml and .json, are not looked at; neither is what else lies in
- * DIR. */
+ * .yml and .json stand for .yaml, data.yaml for data.json; data and checks may stand in the .yaml
+ * as well. Names that begin with a dot, and files of other kinds than .rego, .yaml, .yml and .json,
+ * are not looked at; neither is what else lies in DIR. */
 #ifndef REGENT_CLI_FOLDER_H
 #define REGENT_CLI_FOLDER_H
 #include "base/diag.h"

@@ -78,26 +78,32 @@ static bool once(struct reading *r, const char **slot, const char *path) {
     return true;
 }
 
+/* Data and checks may stand in the head file as well, but not twice. */
+static bool add_member(struct reading *r, const char *path, struct str key, struct json *value) {
+    if (str_is(key, "files")) return wrong(r, path, "files are files of their own");
+    if (json_get(r->document, key))
+        return wrong(
+            r, path,
+            arena_printf(r->arena, NULL, "%.*s is given in a file of its own too", STR_FMT(key)));
+    json_set(r->arena, r->document, key, value);
+    return true;
+}
+
 static bool add_head(struct reading *r, const char *path) {
     struct json *v;
     if (!once(r, &r->head_file, path) || !read_tree(r, path, true, &v)) return false;
     if (v->kind == JSON_NULL) return true;
     if (v->kind != JSON_OBJECT) return wrong(r, path, "it must be an object");
     if (!str_ends(str_of(path), STR(".json"))) r->places = v;
-    for (uint32_t i = 0; i < v->n; i++) {
-        bool elsewhere = str_is(v->keys[i], "files") || str_is(v->keys[i], "data") ||
-                         str_is(v->keys[i], "checks");
-        if (elsewhere) return wrong(r, path, "files, data and checks are files of their own");
-        json_set(r->arena, r->document, v->keys[i], v->items[i]);
-    }
+    for (uint32_t i = 0; i < v->n; i++)
+        if (!add_member(r, path, v->keys[i], v->items[i])) return false;
     return true;
 }
 
 static bool add_part(struct reading *r, const char **slot, const char *member, const char *path) {
     struct json *v;
-    if (!once(r, slot, path) || !read_tree(r, path, false, &v)) return false;
-    json_set(r->arena, r->document, str_of(member), v);
-    return true;
+    return once(r, slot, path) && read_tree(r, path, false, &v) &&
+           add_member(r, path, str_of(member), v);
 }
 
 static bool add_rego(struct reading *r, const char *path, const char *name) {

@@ -414,7 +414,9 @@ def workflow(control, name):
     got = json.loads(done.out)
     equal(f"{name}: a library's", (done.code, plan(done), got["update"]), (0, [0, 1, 0], [{"kind": "library", "id": "utils"}]))
     equal(f"{name}: builds those that import it", got["build"]["succeeded"], 2)
-    write(base + "/policies/globex/data.json", '{"blocked": ["eve"]}')
+    os.remove(base + "/policies/globex/data.json")
+    with open(base + "/policies/globex/tenant.yaml", "a") as f:
+        f.write("data: {blocked: [eve]}\n")
     done = regent(control, "apply", "-f", base, "-o", "json")
     equal(f"{name}: data", (plan(done), json.loads(done.out)["build"]["total"]), ([0, 1, 0], 1))
 
@@ -570,6 +572,13 @@ def bad_folders():
                  "globex/tenant.yaml:3: document_error: labels.plan: ", "globex/data.json:1: io_error", "policies/two words: ", "template.yml: ",
                  "two libraries of one name"):
         check(f"it says {says}", says in done.err, done)
+    base = folder("twice")
+    with open(base + "/policies/acme/tenant.yaml", "a") as f:
+        f.write("data: {x: 1}\n")
+    with open(base + "/policies/globex/tenant.yaml", "a") as f:
+        f.write("files: {a.rego: package a}\n")
+    done = regent(None, "apply", "-f", base, REGENT_URL="http://127.0.0.1:1", REGENT_TOKEN="t")
+    check("data twice, files in the wrong place", done.code == 2 and "acme/tenant.yaml: data is given" in done.err and "globex/tenant.yaml: files are" in done.err, done)
     for path, says in ((TMP + "/none", "no such folder"), (TMP, "none of templates/"), (base + "/templates/shop/policy.rego", "no such folder")):
         done = regent(None, "apply", "-f", path, REGENT_URL="http://127.0.0.1:1", REGENT_TOKEN="t")
         check(f"apply -f {os.path.basename(path)}: exit 2", done.code == 2 and says in done.err, done)

@@ -179,41 +179,60 @@ static bool meets(const struct name_path *use, const struct name_path *package) 
     return n > 0;
 }
 
-static bool uses_library(const struct run *r, const struct outline *o, struct str library) {
+/* A library's files stand side by side. */
+struct library {
+    uint32_t from, to;
+    bool taken;
+};
+struct libraries {
+    struct library *items;
+    uint32_t n, cap;
+};
+
+static struct libraries libraries_of(struct run *r) {
+    struct libraries list = {0};
     for (uint32_t i = r->in->n_own; i < r->in->n_files; i++) {
-        if (!str_eq(r->in->library_of[i], library) || is_test_file(r->in->files[i].name)) continue;
+        struct library *last = list.n ? &list.items[list.n - 1] : NULL;
+        if (last && str_eq(r->in->library_of[i], r->in->library_of[last->from]))
+            last->to = i + 1;
+        else
+            ARENA_PUSH(&r->b->work, &list, ((struct library){.from = i, .to = i + 1}));
+    }
+    return list;
+}
+
+static bool uses_library(const struct run *r, const struct outline *o, const struct library *l) {
+    for (uint32_t i = l->from; i < l->to; i++) {
+        if (is_test_file(r->in->files[i].name)) continue;
         for (uint32_t k = 0; k < o->uses.n; k++)
             if (meets(&o->uses.items[k], &r->outlines[i]->package)) return true;
     }
     return false;
 }
 
-/* The first library that some chosen file needs and that is not chosen yet. */
-static bool next_library(const struct run *r, const bool *chosen, bool *looked, struct str *out) {
-    for (uint32_t i = 0; i < r->in->n_files; i++) {
-        if (!chosen[i] || looked[i]) continue;
-        for (uint32_t k = r->in->n_own; k < r->in->n_files; k++) {
-            bool first =
-                k == r->in->n_own || !str_eq(r->in->library_of[k], r->in->library_of[k - 1]);
-            if (!first || chosen[k] || !uses_library(r, r->outlines[i], r->in->library_of[k]))
-                continue;
-            *out = r->in->library_of[k];
-            return true;
-        }
-        looked[i] = true;
-    }
-    return false;
+/* All files of a library go along, but for its tests, which only go into the module of tests. */
+static void take_library(struct run *r, struct library *l, bool *chosen, bool tests) {
+    l->taken = true;
+    for (uint32_t i = l->from; i < l->to; i++)
+        chosen[i] = tests || !is_test_file(r->in->files[i].name);
 }
 
-/* All files of a library go along, but for its tests, which only go into the module of tests. */
+/* Each chosen file is looked at once, also those that come with a library. */
 static void close_over(struct run *r, bool *chosen, bool tests) {
-    bool *looked = ARENA_ARRAY(&r->b->work, bool, r->in->n_files);
-    struct str library;
-    while (next_library(r, chosen, looked, &library))
-        for (uint32_t i = r->in->n_own; i < r->in->n_files; i++)
-            if (str_eq(r->in->library_of[i], library) &&
-                (tests || !is_test_file(r->in->files[i].name)))
-                chosen[i] = true;
+    bool *looked = ARENA_ARRAY(&r->b->work, bool, r->in->n_files), more = true;
+    struct libraries all = libraries_of(r);
+    while (more) {
+        more = false;
+        for (uint32_t i = 0; i < r->in->n_files; i++) {
+            if (!chosen[i] || looked[i]) continue;
+            looked[i] = true;
+            for (uint32_t k = 0; k < all.n; k++) {
+                if (all.items[k].taken || !uses_library(r, r->outlines[i], &all.items[k])) continue;
+                take_library(r, &all.items[k], chosen, tests);
+                more = true;
+            }
+        }
+    }
 }
 
 static void list_libraries(struct run *r) {

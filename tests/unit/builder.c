@@ -166,9 +166,9 @@ static void libraries_by_use(void **state) {
     (void)state;
     add("", "policy.rego",
         "package shop\n\nimport data.shared.users\n\nallow if users.known(input.user)\n");
-    add("users", "users.rego", "package shared.users\n\nknown(u) if data.shared.names.all[u]\n");
     add("users", "users_test.rego",
         "package shared.users\n\ntest_known if not known(\"nobody\")\n");
+    add("users", "users.rego", "package shared.users\n\nknown(u) if data.shared.names.all[u]\n");
     add("names", "names.rego", "package shared.names\n\nall := {\"ann\": true}\n");
     add("times", "times.rego", "package shared.times\n\nnow := 1\n");
     built();

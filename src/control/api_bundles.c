@@ -4,6 +4,7 @@
  *   /bundles/ID                            the current bundle: ETag, If-None-Match, Prefer: wait
  *   /blobs/tenants/ID/versions/V/FILE      immutable
  *   /blobs/tenants/ID/FILE                 the current one
+ *   /blobs/tenants/index.json              ids of tenants that have one
  *   FILE: bundle.tar.gz, policy.wasm, policy.wasm.sha256
  *
  * What is current is told by the store, not by the blob store's pointer, which follows.
@@ -183,8 +184,33 @@ static bool read_path(struct str path, struct wanted *w) {
     return false;
 }
 
+/* ["acme", …]: whose bundles there are, for a node that discovers its tenants. */
+static void index_get(struct api_call *c) {
+    struct sql_filter f = {
+        .sql = "SELECT t.id FROM feed f JOIN tenants t ON t.id = f.tenant WHERE f.deleted = 0"};
+    struct db_rows rows = {0};
+    struct json *ids = json_array(c->arena);
+    size_t len = 0;
+    enum err e = ids && api_scope_filter(c, &f) ? OK : ERR_LIMIT;
+    if (!e && (len = strlen(f.sql)) + 16 > sizeof f.sql) e = ERR_LIMIT;
+    if (!e) snprintf(f.sql + len, sizeof f.sql - len, " ORDER BY t.id");
+    if (!e) e = db_query(c->db, c->arena, &rows, f.sql, f.params, f.n);
+    if (e) {
+        api_store_error(c, e);
+        return;
+    }
+    for (uint32_t i = 0; i < rows.n; i++)
+        json_push(c->arena, ids, json_string(c->arena, db_row(&rows, i)->s));
+    api_json(c, 200, ids);
+    api_header(c, STR("Cache-Control"), STR("no-cache"));
+}
+
 static void blob_get(struct api_call *c) {
     struct wanted w = {0};
+    if (str_is(c->args[0], "tenants/index.json")) {
+        index_get(c);
+        return;
+    }
     if (!read_path(c->args[0], &w)) {
         api_error(c, 404, "not_found", "there is no such file");
         return;

@@ -85,6 +85,8 @@ def files():
                      "tenants//bundle.tar.gz", "tenants/acme/%00", "tenants/acme/bundle.tar.gz%00"):
             status = get(c, "/blobs/" + path, secret)[0]
             check(f"files: no way out: {path}", status in (400, 404), status)
+        equal("files: the index", get(c, "/blobs/tenants/index.json", secret)[1], ["acme", "bent", "lost"])
+        equal("files: within scopes", get(c, "/blobs/tenants/index.json", token(c, scopes={"tenants": ["b*"]}))[1], ["bent"])
         equal("files: HEAD", get(c, "/blobs/tenants/acme/bundle.tar.gz", secret, "HEAD")[2]["content-length"], "100000")
         os.remove(f"{store.folder}/blobs/tenants/acme/versions/{v[0]}/bundle.tar.gz")
         equal("files: what was asked for before is in memory", get(c, "/bundles/acme", secret)[:2], (200, one))
@@ -214,9 +216,9 @@ def edges():
         path = f"{TMP}/edges.token"
         with open(path, "w") as f:
             f.write(token(c))
-        common = {"tenants": ["acme"], "token_file": path, "poll": "300ms"}
-        waits = sourced("opa-kind", [{"name": "opa", "opa": {"url": c.url, "long_poll": "20s"}, **common}]).begin()
-        polls = sourced("http-kind", [{"name": "http", "http": {"base": c.url + "/blobs"}, **common}]).begin()
+        common = {"token_file": path, "poll": "300ms"}
+        waits = sourced("opa-kind", [{"name": "opa", "opa": {"url": c.url, "long_poll": "20s"}, "tenants": ["acme"], **common}]).begin()
+        polls = sourced("http-kind", [{"name": "http", "http": {"base": c.url + "/blobs"}, "discover": True, **common}]).begin()
         equal("edges: as an OPA bundle server, and as a CDN", (who(waits, "acme"), who(polls, "acme")), ("1", "1"))
         check("edges: the first is held", wait_for(lambda: waits.metrics().get('regent_source_long_polls{source="opa"}') == "1"))
         put_policy(c, "acme", "ann", "2")

@@ -17,7 +17,7 @@ PATCH = {"If-Match": "*", "Content-Type": "application/merge-patch+json"}
 
 
 def tenants(n, labels=None):
-    return {f"t{i:05}": {"bundles": [f"{i} 1".encode(), f"{i} 2".encode()], "files": False, "template": "shop",
+    return {f"t{i:05}": {"bundles": [f"{i} 1".encode(), f"{i} 2".encode()], "template": "shop",
                          "labels": labels(i) if labels else {}} for i in range(n)}
 
 
@@ -279,7 +279,7 @@ def builds():
 
 def deaths():
     for kind, store in each_store():
-        n, generator = 1500, random.Random(7)
+        n, generator = 500, random.Random(7)
         c = [store.control("--lease-ms", "2000").start()]
         seed(store, tenants(n), released=True)
         if kind == "postgres":

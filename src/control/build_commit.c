@@ -130,16 +130,17 @@ static enum err set_libraries(struct build_worker *w, struct db_conn *c, const s
     return e;
 }
 
+/* What failed leaves the numbers alone: another job may have counted on since. */
 static enum err apply(struct build_worker *w, struct db_conn *c, const struct job *j) {
     bool built = j->outcome == JOB_BUILT;
     enum err e = built ? add_version(w, c, j) : OK;
     if (e == OK && built) e = set_libraries(w, c, j);
     if (e) return e;
-    return DB_QUERY(c, w->batch.arena, NULL,
-                    "UPDATE tenants SET built = $2, build_state = $3, numbered = $4 WHERE id = $1",
-                    db_text(j->tenant), db_int(j->read_at),
-                    db_cstr(j->outcome == JOB_FAILED ? "failed" : "built"),
-                    db_int(j->numbered + built));
+    return DB_QUERY(
+        c, w->batch.arena, NULL,
+        "UPDATE tenants SET built = $2, build_state = $3, numbered = numbered + $4 WHERE id = $1",
+        db_text(j->tenant), db_int(j->read_at),
+        db_cstr(j->outcome == JOB_FAILED ? "failed" : "built"), db_int(built));
 }
 
 /* A change since the inputs were read, of which this job was the only one: it is to be done again.
@@ -229,29 +230,40 @@ static enum err end_job(struct build_worker *w, struct db_conn *c, const struct 
                     db_int(j->took_us));
 }
 
-/* Jobs of one build that ended here; the first job of each build stands for it. */
-static enum err count_build(struct build_worker *w, struct db_conn *c, const struct job *first,
-                            const struct job *end) {
-    int64_t n[4] = {0};
-    static const char *const states[] = {"built", "unchanged", "failed", "superseded"};
-    struct arena *a = w->batch.arena;
+/* Is this the job by which the build ends? Then it says how. */
+static enum err end_build(struct build_worker *w, struct db_conn *c, struct job *first) {
     struct db_rows rows;
+    enum err e = DB_QUERY(
+        c, w->batch.arena, &rows,
+        "UPDATE builds SET status = CASE WHEN failed > 0 THEN 'failed' ELSE 'done' END, "
+        "finished_ms = $2"
+        " WHERE id = $1 AND status IN ('queued', 'running')"
+        " AND succeeded + unchanged + failed + superseded >= total RETURNING status, total, failed",
+        db_text(first->build), db_int(control_now_ms()));
+    first->build_ended = STR("");
+    if (e || !rows.n) return e;
+    const struct db_value *v = db_row(&rows, 0);
+    first->build_ended = v[0].s;
+    first->build_total = v[1].i;
+    first->build_failed = v[2].i;
+    return OK;
+}
+
+/* Jobs of one build that ended here; the first job of each build stands for it. */
+static enum err count_build(struct build_worker *w, struct db_conn *c, struct job *first,
+                            const struct job *end) {
+    static const char *const states[] = {"built", "unchanged", "failed", "superseded"};
+    int64_t n[4] = {0};
     for (const struct job *j = first; j < end && str_eq(j->build, first->build); j++)
         for (uint32_t k = 0; k < 4; k++) n[k] += !j->lost && strcmp(j->state, states[k]) == 0;
     if (!(n[0] + n[1] + n[2] + n[3])) return OK;
     enum err e =
-        DB_QUERY(c, a, NULL,
+        DB_QUERY(c, w->batch.arena, NULL,
                  "UPDATE builds SET succeeded = succeeded + $2, unchanged = unchanged + $3, failed "
                  "= failed + $4,"
                  " superseded = superseded + $5 WHERE id = $1",
                  db_text(first->build), db_int(n[0]), db_int(n[1]), db_int(n[2]), db_int(n[3]));
-    if (e == OK)
-        e = DB_QUERY(c, a, &rows,
-                     "UPDATE builds SET status = CASE WHEN failed > 0 THEN 'failed' ELSE 'done' "
-                     "END, finished_ms = $2"
-                     " WHERE id = $1 AND status IN ('queued', 'running')"
-                     " AND succeeded + unchanged + failed + superseded >= total",
-                     db_text(first->build), db_int(control_now_ms()));
+    if (e == OK) e = end_build(w, c, first);
     return e ? e : db_notify(c, "build", first->build);
 }
 
@@ -306,7 +318,22 @@ static int by_build(const void *a, const void *b) {
     return c ? c : str_cmp(x->tenant, y->tenant);
 }
 
+static void log_ends(const struct build_worker *w) {
+    char total[24], failed[24];
+    for (uint32_t i = 0; i < w->batch.n; i++) {
+        const struct job *j = &w->batch.jobs[i];
+        if (!j->build_ended.len) continue;
+        char *id = arena_strndup(w->batch.arena, j->build.ptr, j->build.len);
+        snprintf(total, sizeof total, "%lld", (long long)j->build_total);
+        snprintf(failed, sizeof failed, "%lld", (long long)j->build_failed);
+        log_line(w->control->log, j->build_failed ? LOG_WARN : LOG_INFO, "build ended", "build",
+                 id ? id : "", "total", total, "failed", failed, NULL);
+    }
+}
+
 enum err build_commit(struct build_worker *w) {
     qsort(w->batch.jobs, w->batch.n, sizeof *w->batch.jobs, by_build);
-    return db_transact(w->db, commit_body, w);
+    enum err e = db_transact(w->db, commit_body, w);
+    if (e == OK) log_ends(w);
+    return e;
 }

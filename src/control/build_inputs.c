@@ -338,8 +338,8 @@ static enum err read_all(struct build_worker *w) {
         if (j->attempts > ATTEMPTS_MOST) {
             j->outcome = JOB_FAILED;
             j->errors = build_error(b->arena, "given_up",
-                                    "%d attempts ended before the build did: the control plane was"
-                                    " stopped or died meanwhile",
+                                    "%d attempts ended without a result: the control plane was"
+                                    " stopped, died or lost its store each time",
                                     ATTEMPTS_MOST);
         } else if (!i || b->arena->used_bytes < BATCH_BYTES)
             e = read_tenant(w, j);

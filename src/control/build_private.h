@@ -59,6 +59,8 @@ struct job {
     bool apply, lost;
     struct str release_version; /* to be made current; "": nothing is */
     int64_t serial;
+    struct str build_ended; /* its build's status, if the build ended with this job; else empty */
+    int64_t build_total, build_failed;
 };
 
 struct batch {

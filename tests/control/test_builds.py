@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import sqlite3
 import sys
 import tarfile
 import time
@@ -362,6 +363,7 @@ def small_builds_do_not_wait(new):
     many(s, 300)
     big = s.c.must("PUT", "/v1/templates/shop", template("input.big"))["build"]
     small = s.c.must("PUT", "/v1/tenants/small", tenant())["build"]
+    s.c.must("PUT", "/v1/tenants/t0299", tenant(status="suspended"))
     s.c.wait_build(small)
     left = s.c.must("GET", f"/v1/builds/{big}")["remaining"]
     check(f"300 are being built, one that came later is done while {left} remain", left > 30, left)
@@ -376,7 +378,10 @@ def small_builds_do_not_wait(new):
             check("a poll answers when something moved", False, b)
             break
         seen = b["total"] - b["remaining"]
-    check(f"the large one ends, seen in {moves} polls", b["status"] == "done" and b["succeeded"] == 300 and 2 < moves < 100, b)
+    check(f"the large one ends, seen in {moves} polls", b["status"] == "done" and b["succeeded"] == 299 and 2 < moves < 100, b)
+    equal("one that was suspended meanwhile is left out", s.c.items(f"/v1/builds/{big}/jobs?tenant=t0299")[0]["state"], "superseded")
+    check("… and gets no version", len(s.versions("t0299")) == 1 and not s.current("t0299"), s.versions("t0299"))
+    check("the end is logged", s.c.logged("build ended", build=big, total="300", failed="0"))
 
 
 def cancelled(new):
@@ -431,6 +436,30 @@ def of_a_blob_store_that_fails(new):
     check("given up after a bounded number of attempts", job["attempts"] == 10 and "given up" in str(job["errors"]), job)
 
 
+def of_a_job_that_kills(new):
+    s = new("--lease-ms", "300")
+    for t in ("a", "b"):
+        s.put(f"/v1/tenants/{t}", tenant())
+    before = s.current("a")
+    build = s.c.must("POST", "/v1/builds", {"all": True, "forced": True})["id"]
+    s.c.wait_build(build)
+    s.c.kill()
+    text = (f"UPDATE jobs SET state = 'running', owner = 'dead/0', attempts = 10, lease_ms = 1 WHERE build = '{build}' AND tenant = 'a';"
+            f"UPDATE builds SET status = 'running', succeeded = 1 WHERE id = '{build}'")
+    if s.postgres:
+        s.postgres.sql(text, s.store, must=True)
+    else:
+        with sqlite3.connect(s.controls[0].store[len("sqlite:"):]) as db:
+            db.executescript(text)
+    s.c.start()
+    b = s.c.wait_build(build)
+    job = s.c.items(f"/v1/builds/{build}/jobs?tenant=a")[0]
+    equal("a job whose process died ten times is given up", (b["status"], job["state"]), ("failed", "failed"))
+    check("… and says so", "given_up" in str(job["errors"]), job)
+    check("… the tenant's version stays", s.current("a") > before)
+    equal("the next change builds it", s.states("/v1/tenants/a", tenant("us")), {"a": "built"})
+
+
 # ---- several processes ----
 
 def replicas_share_a_build():
@@ -475,6 +504,6 @@ if __name__ == "__main__":
     parts = []
     for part in (only_what_a_change_touches, nothing_new_touches_nothing, bundles_are_whole, failures_keep_the_old_version,
                  tests_and_checks_block, of_suspended_tenants, by_hand, rolled_back, of_tokens_with_scopes, small_builds_do_not_wait,
-                 cancelled, of_changes_in_a_row, of_a_blob_store_that_fails):
+                 cancelled, of_changes_in_a_row, of_a_blob_store_that_fails, of_a_job_that_kills):
         parts += on_both(part)[:1 + bool(servers)]
     run_parts(parts + ([replicas_share_a_build, a_killed_replica_loses_nothing] if servers else []))

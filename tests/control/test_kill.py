@@ -291,6 +291,35 @@ def killed_again_and_again(kind):
     check(f"{kind}: versions were made meanwhile", len(judge.checked) > TENANTS + kills, len(judge.checked))
     for c in site.controls:
         c.stop()
+    if not site.postgres and not judge.wrong:
+        the_judge_sees(site, client)
+
+
+def the_judge_sees(site, client):
+    """What the judge would not see, it could not vouch for: each thing is spoilt once."""
+    t, v = site.rows("SELECT id, version FROM tenants WHERE version <> '' ORDER BY id LIMIT 1")[0]
+    old = site.rows(f"SELECT version FROM versions WHERE tenant = '{t}' AND version <> '{v}' LIMIT 1")[0][0]
+    folder = f"{site.folder}/blobs/tenants/{t}/versions"
+    client.released[t] = (10 ** 6, v)
+
+    def spoil(what, how, look):
+        judge = Judge(site)
+        how()
+        look(judge)
+        check(f"the judge sees {what}", judge.wrong, judge.wrong)
+
+    def write(sql):
+        db = sqlite3.connect(f"{site.folder}/store.db", timeout=20)
+        db.execute(sql)
+        db.commit()
+        db.close()
+
+    spoil("a release that is lost", lambda: None, lambda j: j.acknowledged(client))
+    spoil("a feed that names another version", lambda: write(f"UPDATE feed SET version = '{old}' WHERE tenant = '{t}'"), Judge.feed)
+    spoil("a build that counts wrongly", lambda: write("UPDATE builds SET succeeded = succeeded + 1 WHERE id = (SELECT max(id) FROM builds)"), Judge.counts)
+    spoil("an object that is not there", lambda: os.remove(f"{folder}/{old}/policy.wasm"), Judge.versions)
+    spoil("a pointer to another version", lambda: write(f"UPDATE tenants SET version = '{old}' WHERE id = '{t}'"), lambda j: j.pointers(True))
+    spoil("a bundle that was cut off", lambda: os.truncate(f"{folder}/{v}/bundle.tar.gz", 100), lambda j: j.pointers(False))
 
 
 def on_sqlite():

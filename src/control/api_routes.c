@@ -18,15 +18,24 @@ extern const struct api_route api_versions_routes[];
 extern const struct api_route api_releases_routes[];
 extern const struct api_route api_apply_routes[];
 
+/* clang-format off */
 const struct api_route *const api_routes[] = {
-    api_status_routes,   api_token_routes,
-    api_audit_routes,    api_feed_routes,
-    api_edges_routes,    api_rollouts_routes,
-    api_bundles_routes,  api_template_routes,
-    api_tenant_routes,   api_builds_routes,
-    api_versions_routes, api_releases_routes,
-    api_apply_routes,    NULL,
+    api_status_routes,
+    api_token_routes,
+    api_audit_routes,
+    api_feed_routes,
+    api_edges_routes,
+    api_rollouts_routes,
+    api_bundles_routes,
+    api_template_routes,
+    api_tenant_routes,
+    api_builds_routes,
+    api_versions_routes,
+    api_releases_routes,
+    api_apply_routes,
+    NULL,
 };
+/* clang-format on */
 
 const struct api_route *api_route_at(uint32_t n) {
     for (const struct api_route *const *table = api_routes; *table; table++)

@@ -2,6 +2,7 @@
  * own description. in: counters, a few counts of the store. out: JSON, text, a page. owns: nothing.
  */
 #include "control/api_private.h"
+#include "control/queue.h"
 #include <stdio.h>
 
 extern const char openapi_json_start[], openapi_json_end[];
@@ -109,6 +110,30 @@ static void print_one(struct buf *b, const char *name, const char *kind, const c
                name, help, name, kind, name, value);
 }
 
+static void print_builds(struct buf *b, const struct build_counts *n) {
+    const struct {
+        const char *outcome;
+        uint64_t n;
+    } of[] = {{"built", atomic_load(&n->built)},
+              {"unchanged", atomic_load(&n->unchanged)},
+              {"failed", atomic_load(&n->failed)},
+              {"superseded", atomic_load(&n->superseded)},
+              {"retried", atomic_load(&n->retried)}};
+    buf_cstr(b, "# HELP regent_control_jobs_total Jobs of builds by what this process's threads "
+                "made of them.\n"
+                "# TYPE regent_control_jobs_total counter\n");
+    for (uint32_t i = 0; i < sizeof of / sizeof *of; i++)
+        buf_printf(b, "regent_control_jobs_total{outcome=\"%s\"} %llu\n", of[i].outcome,
+                   (unsigned long long)of[i].n);
+    print_one(b, "compiled_total", "counter", "Jobs whose modules were compiled.",
+              atomic_load(&n->compiled));
+    buf_printf(b,
+               "# HELP regent_control_build_seconds_total Time that threads spent building.\n"
+               "# TYPE regent_control_build_seconds_total "
+               "counter\nregent_control_build_seconds_total %.6f\n",
+               (double)atomic_load(&n->took_us) / 1e6);
+}
+
 static void metrics(struct api_call *c) {
     const struct api_counts *n = api_counters(c->control->api);
     const struct server_counts *s = api_server_counts(c->control->api);
@@ -138,6 +163,7 @@ static void metrics(struct api_call *c) {
               atomic_load(&s->refused));
     print_one(b, "tls_failed_total", "counter", "TLS handshakes that failed.",
               atomic_load(&s->tls_failed));
+    if (c->control->builds) print_builds(b, build_pool_counts(c->control->builds));
     print_one(b, "store_up", "gauge", "Does the store answer?", e == OK);
     for (int i = 0; !e && i < COUNTS; i++)
         print_one(b, counts[i].name, "gauge", counts[i].help, (unsigned long long)of_store[i]);

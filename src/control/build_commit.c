@@ -331,9 +331,32 @@ static void log_ends(const struct build_worker *w) {
     }
 }
 
+static void count(_Atomic uint64_t *n, uint64_t more) {
+    atomic_fetch_add_explicit(n, more, memory_order_relaxed);
+}
+
+static void count_jobs(const struct build_worker *w) {
+    struct build_counts *n = &w->pool->counts;
+    for (uint32_t i = 0; i < w->batch.n; i++) {
+        const struct job *j = &w->batch.jobs[i];
+        if (j->lost) continue;
+        struct str state = str_of(j->state);
+        count(&n->built, str_is(state, "built"));
+        count(&n->unchanged, str_is(state, "unchanged"));
+        count(&n->failed, str_is(state, "failed"));
+        count(&n->superseded, str_is(state, "superseded"));
+        count(&n->retried, j->outcome == JOB_RETRY);
+        count(&n->compiled, j->compiled);
+        count(&n->took_us, (uint64_t)j->took_us);
+    }
+}
+
 enum err build_commit(struct build_worker *w) {
     qsort(w->batch.jobs, w->batch.n, sizeof *w->batch.jobs, by_build);
     enum err e = db_transact(w->db, commit_body, w);
-    if (e == OK) log_ends(w);
+    if (e == OK) {
+        log_ends(w);
+        count_jobs(w);
+    }
     return e;
 }

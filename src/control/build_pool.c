@@ -13,12 +13,18 @@ enum {
     IDLE_MS = 1000,
     CLOCK_ARENA_BYTES = 1 << 20,
     OLDEST_EVERY = 4,
-    FIRST_JOB_US = 100000
+    FIRST_JOB_US = 100000,
+    COMPLAIN_MS = 5000
 };
 
 /* ---- a turn ---- */
 
+/* All threads notice at once, and again and again: one of them says so now and then. */
 static void complain(struct build_worker *w, const char *what, const char *why) {
+    int64_t now = clock_ms(), last = atomic_load(&w->pool->complained_ms);
+    if ((last && now - last < COMPLAIN_MS) ||
+        !atomic_compare_exchange_strong(&w->pool->complained_ms, &last, now))
+        return;
     log_line(w->control->log, LOG_WARN, "building is held up", "at", what, "error", why, NULL);
 }
 
@@ -161,6 +167,8 @@ static void *run_clock(void *arg) {
     arena_deinit(&a);
     return NULL;
 }
+
+const struct build_counts *build_pool_counts(const struct build_pool *p) { return &p->counts; }
 
 void build_pool_wake(struct build_pool *p) {
     if (!p) return;

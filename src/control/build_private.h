@@ -112,7 +112,9 @@ struct build_pool {
     pthread_mutex_t lock;
     pthread_cond_t woken;
     uint64_t wakes;
+    struct build_counts counts;
     _Atomic bool stopping;
+    _Atomic int64_t complained_ms;  /* when it last said that it is held up */
     _Atomic int64_t hold_ms;        /* no claims before: the blob store failed */
     _Atomic uint32_t blob_failures; /* in a row */
 };

@@ -47,6 +47,11 @@ struct control;
 struct build_pool; /* threads that take jobs: claim, build, upload, commit */
 MUST_USE enum err build_pool_new(struct control *control, struct build_pool **out,
                                  char why[DB_WHY_BYTES]);
+/* What this process's threads came to since it began. */
+struct build_counts {
+    _Atomic uint64_t built, unchanged, failed, superseded, retried, compiled, took_us;
+};
+const struct build_counts *build_pool_counts(const struct build_pool *p);
 void build_pool_wake(struct build_pool *p); /* "jobs" was heard */
 void build_pool_free(struct build_pool *p); /* gives back what was not begun; waits for what was */
 

@@ -148,6 +148,9 @@ def only_what_a_change_touches(new):
     equal("data alone: not compiled", jobs["a"]["compiled"], False)
     jobs = s.put("/v1/tenants/a", tenant("us", data={"limits": [1, 2, 3]}))
     equal("a parameter: built", jobs["a"]["state"], "built")
+    metrics = s.c.call("GET", "/metrics")[1].decode()
+    for line in ('jobs_total{outcome="built"} 14', 'jobs_total{outcome="failed"} 0', "compiled_total 13"):
+        check(f"counted: {line}", f"regent_control_{line}\n" in metrics, [m for m in metrics.split("\n") if "jobs_total" in m or "compiled" in m])
 
 
 def nothing_new_touches_nothing(new):

@@ -9,7 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIVE_SANDBOXES = 4, MAX_SANDBOXES = 256, TEXT_BYTES = 1 << 30, ERRORS_MAX = 50 };
+enum {
+    LIVE_SANDBOXES = 4,
+    MAX_SANDBOXES = 256,
+    TEXT_BYTES = 1 << 30,
+    TEXT_KEPT_BYTES = 8 << 20,
+    ERRORS_MAX = 50
+};
 
 /* ---- beginning and end ---- */
 
@@ -241,6 +247,11 @@ static void run_end(struct run *r) {
     policy_release(r->policy);
     r->compiled = r->test_compiled = false;
     r->policy = NULL;
+    /* One large bundle is no reason to hold as much ever after. */
+    if (r->text.cap > TEXT_KEPT_BYTES) {
+        buf_deinit(&r->text);
+        buf_init(&r->text, TEXT_BYTES);
+    }
     r->a->exhausted = r->b->work.exhausted = r->b->known.exhausted = NULL;
     arena_reset(&r->b->work);
 }

@@ -11,6 +11,7 @@
 #include "control/api.h"
 #include "control/edges.h"
 #include "control/feed.h"
+#include "control/heard.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,9 +21,6 @@ enum {
     NODE_BYTES = 127,
     REPORT_TENANTS = 1000,
     ERROR_BYTES = 1000,
-    SEEN_EACH_MS = 5000,  /* how often it is written that a node was heard of */
-    MOVED_EACH_MS = 1000, /* … when its cursor moved */
-    EDGES_MOST = 20000,   /* nodes kept: their names are the caller's to make up */
     SCOPES_BYTES = 8,
     CURSOR_BYTES = 160
 };
@@ -155,6 +153,10 @@ static bool node_good(struct str node) {
     return node.len && node.len <= NODE_BYTES && node.ptr[0] != '.';
 }
 
+static const char *address_of(const struct api_call *c) {
+    return c->q->peer ? c->q->peer->address : "";
+}
+
 static enum err read_head(struct api_call *c, struct feed_ask *f) {
     struct db_rows rows = {0};
     enum err e = feed_store_id(c->db, c->arena, &f->store);
@@ -284,7 +286,8 @@ static void feed_get(struct api_call *c) {
     bool more = false;
     if (!read_ask(c, &f)) return;
     enum err e = changes && body ? OK : ERR_MEMORY;
-    if (!e) e = edge_heard(c, f.node, f.since ? f.at.seq : -1, wait_s_of(&f) * 1000);
+    heard_node(c->control->heard, f.node, f.since ? f.at.seq : 0, wait_s_of(&f) * 1000,
+               c->who.token, address_of(c));
     if (!e) e = read_changes(c, &f, changes, &more);
     bool snapshot = f.at.head >= 0;
     if (!e && !snapshot && changes->n) e = forget_deleted(c, &f, changes);
@@ -470,6 +473,11 @@ static enum err put_rows(struct report *r) {
     return db_query(c->db, c->arena, NULL, f.sql, f.params, f.n);
 }
 
+static const char EDGE_ADDED[] =
+    "INSERT INTO edges (node, host, software, cursor, wait_ms, token, address, tenants, failing, "
+    "first_ms, seen_ms)"
+    " SELECT $1, '', '', 0, CAST($2 AS BIGINT), '', '', 0, 0, CAST($3 AS BIGINT), 0"
+    " WHERE (SELECT COUNT(*) FROM edges) < $4 ON CONFLICT (node) DO NOTHING";
 static const char EDGE_REPORTED[] =
     "UPDATE edges SET host = $2, software = $3, cursor = CASE WHEN CAST($4 AS BIGINT) < 0 THEN "
     "cursor ELSE CAST($4 AS BIGINT) END, "
@@ -480,10 +488,13 @@ static enum err put_report(struct db_conn *db, void *ctx) {
     struct report *r = ctx;
     struct api_call *c = r->c;
     enum err e = r->tenants->n ? put_rows(r) : OK;
+    if (!e)
+        e = DB_QUERY(db, c->arena, NULL, EDGE_ADDED, db_text(r->node), db_int(EDGE_WAIT_MS),
+                     db_int(control_now_ms()), db_int(HEARD_NODES));
     if (e) return e;
     return DB_QUERY(db, c->arena, NULL, EDGE_REPORTED, db_text(r->node), db_text(r->host),
                     db_text(r->software), db_int(r->seq), db_text(c->who.token),
-                    db_cstr(c->q->peer ? c->q->peer->address : ""), db_int(control_now_ms()));
+                    db_cstr(address_of(c)), db_int(control_now_ms()));
 }
 
 static void feed_status(struct api_call *c) {
@@ -493,7 +504,6 @@ static void feed_status(struct api_call *c) {
     if (!read_report(&r)) return;
     enum err e = read_head(c, &head);
     if (!e && cursor_read(r.cursor, head.store, NULL, &at) && at.seq <= head.head) r.seq = at.seq;
-    if (!e) e = edge_heard(c, r.node, -1, 0);
     if (!e) e = db_transact(c->db, put_report, &r);
     if (e)
         api_store_error(c, e);
@@ -501,38 +511,7 @@ static void feed_status(struct api_call *c) {
         c->r->status = 204;
 }
 
-/* ---- nodes that are heard of ---- */
-
-enum err edge_heard(struct api_call *c, struct str node, int64_t cursor, int64_t wait_ms) {
-    struct db_rows rows = {0};
-    int64_t now = control_now_ms();
-    enum err e =
-        DB_QUERY(c->db, c->arena, &rows,
-                 "SELECT seen_ms, cursor, wait_ms FROM edges WHERE node = $1", db_text(node));
-    if (e) return e;
-    if (!rows.n) {
-        e = DB_QUERY(
-            c->db, c->arena, &rows,
-            "INSERT INTO edges (node, host, software, cursor, wait_ms, token, address, tenants, "
-            "failing,"
-            " first_ms, seen_ms) SELECT $1, '', '', CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, "
-            "$5, 0, 0,"
-            " CAST($6 AS BIGINT), CAST($6 AS BIGINT) WHERE (SELECT COUNT(*) FROM edges) < $7"
-            " ON CONFLICT (node) DO NOTHING",
-            db_text(node), db_int(cursor < 0 ? 0 : cursor),
-            db_int(wait_ms ? wait_ms : EDGE_WAIT_MS), db_text(c->who.token),
-            db_cstr(c->q->peer ? c->q->peer->address : ""), db_int(now), db_int(EDGES_MOST));
-        return e;
-    }
-    const struct db_value *row = db_row(&rows, 0);
-    bool moved = cursor >= 0 && cursor != row[1].i, waits = wait_ms && wait_ms != row[2].i;
-    int64_t since = now - row[0].i;
-    if (!waits && since < (moved ? MOVED_EACH_MS : SEEN_EACH_MS)) return OK;
-    return DB_QUERY(c->db, c->arena, NULL,
-                    "UPDATE edges SET seen_ms = $2, cursor = $3, wait_ms = $4 WHERE node = $1",
-                    db_text(node), db_int(now), db_int(cursor < 0 ? row[1].i : cursor),
-                    db_int(wait_ms ? wait_ms : row[2].i));
-}
+/* ---- scopes ---- */
 
 bool edge_sees(struct api_call *c, struct str tenant, struct str labels) {
     struct json *read = NULL;

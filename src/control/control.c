@@ -4,6 +4,7 @@
 #include "base/service.h"
 #include "control/api_private.h"
 #include "control/bundle_cache.h"
+#include "control/heard.h"
 #include "control/queue.h"
 #include "control/release.h"
 #include "control/schema.h"
@@ -157,6 +158,7 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
     if (!e) e = open_blobs(c, why);
     if (!e) e = open_keys(c, why);
     if (!e) e = api_new(c, &c->api, port, why);
+    if (!e && (e = heard_new(c, &c->heard, text))) snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
     if (!e && (e = rollouts_new(c, &c->rollouts, text)))
         snprintf(why, CONTROL_WHY_BYTES, "%.500s", text);
     if (!e && (e = build_pool_new(c, &c->builds, text)))
@@ -172,6 +174,7 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
 static void close_parts(struct control *c) {
     if (c->db) db_listen_stop(c->db);
     api_free(c->api);
+    heard_free(c->heard);
     rollouts_free(c->rollouts);
     build_pool_free(c->builds);
     publisher_free(c->publisher);

@@ -50,6 +50,7 @@ struct control {
     struct rollouts *rollouts;   /* rollout.c: takes waves further */
 
     struct bundle_cache *bundles; /* bundle_cache.c: bundles that were asked for lately */
+    struct heard *heard;          /* heard.c: nodes that were heard of */
 };
 
 int64_t control_now_ms(void);

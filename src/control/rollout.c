@@ -6,7 +6,6 @@
 #include "control/rollout.h"
 #include "control/audit.h"
 #include "control/control.h"
-#include "control/feed.h"
 #include "control/release.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -16,7 +15,6 @@ enum {
     CHUNK = 50, /* tenants a transaction: writers of the feed wait for it */
     LOOK_EACH_MS = 1000,
     SETTLE_MS = 10000, /* a node that knows of a release has tried it by then */
-    PRUNE_EACH_MS = 60000,
     ARENA_BYTES = 256 << 20,
     STEPS_AT_ONCE = 1000
 };
@@ -406,29 +404,20 @@ static void run_due(struct rollouts *all, struct db_conn *c, struct arena *a) {
     }
 }
 
-static void run_round(struct rollouts *all, struct arena *a, int64_t *prune_ms) {
+static void run_round(struct rollouts *all, struct arena *a) {
     struct db_conn *c = NULL;
     char why[DB_WHY_BYTES];
     if (db_take(all->control->db, &c, why)) return; /* others say that the store is not there */
     run_due(all, c, a);
-    int64_t now = control_now_ms();
-    if (now >= *prune_ms) {
-        *prune_ms = now + PRUNE_EACH_MS;
-        arena_reset(a);
-        if (edges_prune(c, a, now))
-            log_line(all->control->log, LOG_WARN, "old edges not forgotten", "reason", db_why(c),
-                     NULL);
-    }
     db_put(c);
 }
 
 static void *run(void *ctx) {
     struct rollouts *all = ctx;
     struct arena a;
-    int64_t prune_ms = 0;
     arena_init(&a, ARENA_BYTES);
     while (!ends(all)) {
-        run_round(all, &a, &prune_ms);
+        run_round(all, &a);
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += LOOK_EACH_MS / 1000;

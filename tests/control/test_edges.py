@@ -180,7 +180,8 @@ def spread(kind, c, n):
            [("n1", version_of(1, 2), "active"), ("n2", version_of(1, 1), "failed")]))
     for query, nodes in (("failing=true", ["n1", "n2"]), ("state=live", ["n1", "n2"]), ("state=gone", []), ("host=host-n2", ["n2"]), ("behind=true", ["n2"]),
                          (f"tenant=t00001&version={version_of(1, 2)}", ["n1"]), ("tenant=t00001", ["n1", "n2"]), ("tenant=t00002", ["n1"])):
-        equal(f"{kind}: the list with {query}", [e["node"] for e in c.items("/v1/edges?" + query)], nodes)
+        check(f"{kind}: the list with {query}", wait_for(lambda: [e["node"] for e in c.items("/v1/edges?" + query)] == nodes, 3),
+              c.items("/v1/edges?" + query))
     equal(f"{kind}: who is stale", [x["node"] for x in c.must("GET", "/v1/tenants/t00001/edges?stale=true")["items"]], ["n2"])
     for query in ("state=x", "failing=1", "version=1", "limit=0"):
         equal(f"{kind}: refused: {query}", c.call("GET", "/v1/edges?" + query)[0], 400)

@@ -17,6 +17,7 @@ extern const struct api_route api_builds_routes[];
 extern const struct api_route api_versions_routes[];
 extern const struct api_route api_releases_routes[];
 extern const struct api_route api_apply_routes[];
+extern const struct api_route api_try_routes[];
 
 /* clang-format off */
 const struct api_route *const api_routes[] = {
@@ -33,6 +34,7 @@ const struct api_route *const api_routes[] = {
     api_versions_routes,
     api_releases_routes,
     api_apply_routes,
+    api_try_routes,
     NULL,
 };
 /* clang-format on */

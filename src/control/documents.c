@@ -78,8 +78,7 @@ static void refuse(struct documents *d, const struct document *doc, int status, 
     documents_problem(d, doc, "", "%s", text);
 }
 
-/* Problems of one document get its path before the member's or file's. */
-static void name_problems(struct documents *d, const struct document *doc, uint32_t from) {
+void documents_name(struct documents *d, const struct document *doc, uint32_t from) {
     for (uint32_t i = from; i < d->diags.n; i++) {
         struct loc *loc = &d->diags.items[i].loc;
         loc->file = path_of(d, doc, loc->file);
@@ -109,7 +108,7 @@ enum err documents_want(struct documents *d, struct document *doc, const struct 
     struct arena *a = d->call->arena;
     uint32_t from = d->diags.n;
     enum err e = spec_read(a, doc->kind, value, &doc->spec, &d->diags);
-    name_problems(d, doc, from);
+    documents_name(d, doc, from);
     if (!e) e = spec_print(a, doc->spec, &doc->text);
     if (e == ERR_LIMIT || (!e && doc->text.len > SPEC_BYTES)) {
         documents_problem(d, doc, "", "it is larger than %d MiB", SPEC_BYTES >> 20);
@@ -331,7 +330,7 @@ static enum err check_template(struct documents *d, struct seen_templates *seen,
         return documents_problem(d, doc, "template.id", "there is no template %.*s", STR_FMT(id)),
                OK;
     e = spec_parameters(d->call->arena, spec, doc->spec, &values, &d->diags);
-    name_problems(d, doc, from);
+    documents_name(d, doc, from);
     return e == ERR_DIAG ? OK : e;
 }
 

@@ -55,6 +55,8 @@ struct document *documents_find(const struct documents *d, enum spec_kind kind, 
 /* Notes a problem of a document: file is its path and the member's. */
 void documents_problem(struct documents *d, const struct document *doc, const char *member,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Problems of one document, from diags.items[from], get its path before the member's or file's. */
+void documents_name(struct documents *d, const struct document *doc, uint32_t from);
 /* Answers for what is in diags: 422 invalid_document, 409 conflict, 403 out_of_scope. false when
  * there is nothing. */
 bool documents_refused(struct documents *d);

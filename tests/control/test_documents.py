@@ -389,6 +389,37 @@ def builds(c, on):
     c.must("POST", "/v1/apply", {"delete": {"tenants": ["b1", "b2", "b3"], "templates": ["bshop", "bother"]}})
 
 
+@each
+def trials(c, on):
+    put(c, "libraries/trylib", {"files": {"l.rego": "package trylib\nf(x) := x"}})
+    template = {"parameters": {"REGION": {}}, "files": {"p.rego": 'package tried\nimport data.trylib\nallow if trylib.f(input.r) == "{{REGION}}"'}}
+    before = c.items("/v1/digests")
+
+    def run(body, name="tried"):
+        status, answer, _ = c.call("POST", f"/v1/templates/{name}/try", body)
+        return (status, answer["ok"], [(e["code"], *e["location"].values()) for e in answer["errors"]]) if status == 200 else (status, answer["code"])
+    eu = {"REGION": 'eu"'}
+    equal(on + "a good template", run({"template": template, "parameters": eu}), (200, True, []))
+    equal(on + "a value that is missing", run({"template": template}), (200, False, [("document_error", "tenants/-/parameters.REGION")]))
+    equal(on + "one that does not parse", run({"template": dict(template, files={"p.rego": "package tried\nallow if {"}), "parameters": eu}),
+          (200, False, [("rego_parse_error", "templates/tried/p.rego", 2, 10)]))
+    equal(on + "one that does not compile", run({"template": dict(template, files={"p.rego": "package tried\nallow if x == 1"}), "parameters": eu}),
+          (200, False, [("rego_unsafe_var_error", "templates/tried/p.rego", 2, 10)]))
+    equal(on + "nothing to try", run({"parameters": eu}), (404, "not_found"))
+    equal(on + "nothing was kept", c.items("/v1/digests"), before)
+    put(c, "templates/tried", template)
+    put(c, "tenants/tried", {"template": {"id": "tried"}, "parameters": {"REGION": "eu"}, "files": {"own.rego": "package tried\nown := 1"}})
+    equal(on + "the stored one, with a tenant", run({"tenant": "tried"}), (200, True, []))
+    equal(on + "a change that does not go with the tenant's files", run({"tenant": "tried", "template": dict(template, files={"p.rego": "package tried\nown(x) := x"})})[:2],
+          (200, False))
+    equal(on + "other values", run({"tenant": "tried", "parameters": {"REGION": 5}}), (200, False, [("document_error", "tenants/tried/parameters.REGION")]))
+    equal(on + "no such tenant", (run({"tenant": "nobody"}), run({"tenant": "../x"}), run({"tenant": 5}), run({"parameters": []})),
+          ((404, "not_found"), (400, "invalid_body"), (400, "invalid_body"), (400, "invalid_body")))
+    token = c.must("POST", "/v1/tokens", {"name": "try" + on, "role": "author", "scopes": {"tenants": ["eu-*"]}})["token"]
+    equal(on + "a tenant outside of the scope", c.call("POST", "/v1/templates/tried/try", {"tenant": "tried"}, token=token)[0], 404)
+    c.must("POST", "/v1/apply", {"delete": {"tenants": ["tried"], "templates": ["tried"], "libraries": ["trylib"]}})
+
+
 # ---- many at once ----
 @each
 def apply(c, on):
@@ -450,4 +481,4 @@ def many(c, on):
 
 
 if __name__ == "__main__":
-    run_parts([templates, tenants, parts, lists, conditions, two_at_once, idempotent, scopes, builds, apply, many])
+    run_parts([templates, tenants, parts, lists, conditions, two_at_once, idempotent, scopes, builds, trials, apply, many])

@@ -133,6 +133,8 @@ def documents(c):
         c.call("PUT", path, library if "lib" in path else {})
         c.call("DELETE", path)
     c.call("POST", "/v1/apply", {"templates": {"shop": template}, "tenants": {"t5": RULE}})
+    c.call("POST", "/v1/templates/shop/try", {"tenant": "t5"})
+    c.call("POST", "/v1/templates/nothing/try", {})
     c.call("POST", "/v1/apply", {"tenants": {"t5": {"files": {"x.rego": "package"}}}})
     c.call("GET", "/v1/digests")
 

@@ -18,6 +18,7 @@ extern const struct api_route api_versions_routes[];
 extern const struct api_route api_releases_routes[];
 extern const struct api_route api_apply_routes[];
 extern const struct api_route api_try_routes[];
+extern const struct api_route api_errands_routes[];
 
 /* clang-format off */
 const struct api_route *const api_routes[] = {
@@ -35,6 +36,7 @@ const struct api_route *const api_routes[] = {
     api_releases_routes,
     api_apply_routes,
     api_try_routes,
+    api_errands_routes,
     NULL,
 };
 /* clang-format on */

@@ -281,14 +281,12 @@ static bool links_to(const struct folder_blobs *f, const char *key, const char *
  * together; files that somebody put in their place make way after. */
 static int link_parts(struct folder_blobs *f, const char *tenant, bool replace) {
     char key[BLOB_KEY_BYTES], to[NAME_BYTES];
-    struct stat st;
     for (int i = 0; i < BLOB_PARTS; i++) {
         snprintf(key, sizeof key, "tenants/%s/%s", tenant, blob_parts[i]);
         snprintf(to, sizeof to, "current/%s", blob_parts[i]);
-        if (links_to(f, key, to) ||
-            (!replace && fstatat(f->root, key, &st, AT_SYMLINK_NOFOLLOW) == 0))
-            continue;
-        int error = link_to(f, to, key);
+        if (links_to(f, key, to)) continue;
+        int error = symlinkat(to, f->root, key) ? errno : 0;
+        if (error == EEXIST) error = replace ? link_to(f, to, key) : 0;
         if (error) return error;
     }
     return 0;

@@ -135,7 +135,7 @@ static enum err start(struct s3 *s, struct fetch_set *set, const struct aws_keys
     n = put(headers, n, STR("x-amz-copy-source"), t.source);
     n = put(headers, n, STR("x-amz-metadata-directive"), c->source[0] ? "REPLACE" : NULL);
     if (puts && strstr(c->key, "/versions/"))
-        n = put(headers, n, STR("cache-control"), "private, max-age=31536000, immutable");
+        n = put(headers, n, STR("cache-control"), "max-age=31536000, immutable");
     if (puts && c->note) n = put_note(c->note, &t, headers, n);
     struct fetch_request q = {.url = (const char *)url.ptr,
                               .method = c->method,

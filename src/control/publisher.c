@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-    PAGE = 500,
+    PAGE = 2000,
     IDLE_MS = 1000,
     PAUSE_MOST_MS = 30000,
     COMPLAINTS = 5, /* a pass */

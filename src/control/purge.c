@@ -113,15 +113,25 @@ static void read_prefix(struct purge_target *t, const char *cdn_url) {
     while (n && t->prefix[n - 1] == '/') t->prefix[--n] = 0;
 }
 
+/* What is stored and shown of it: a password in its URL is not. */
+static bool name_target(struct purge_target *t, const char *text, bool edge) {
+    const char *host = strstr(text, "://"),
+               *end = host ? host + 3 + strcspn(host + 3, "/?#") : NULL;
+    const char *at = host ? memrchr(host, '@', (size_t)(end - host)) : NULL;
+    int n = snprintf(t->name, sizeof t->name, "%s%.*s%s%s", edge ? "reload:" : "",
+                     at ? (int)(host + 3 - text) : 0, text, at ? "***" : "", at ? at : text);
+    return n > 0 && (size_t)n < sizeof t->name;
+}
+
 enum err purge_read(const char *text, bool edge, const char *cdn_url, struct purge_target *out,
                     char why[PURGE_WHY_BYTES]) {
     *out = (struct purge_target){0};
     const char *wrong = read_target(out, text, edge);
-    int n = snprintf(out->name, sizeof out->name, "%s%s", edge ? "reload:" : "", text);
-    if (!wrong && (n < 0 || (size_t)n >= sizeof out->name)) wrong = "it is too long";
+    if (!name_target(out, text, edge) && !wrong) wrong = "it is too long";
     read_prefix(out, cdn_url);
     if (!wrong) return OK;
-    snprintf(why, PURGE_WHY_BYTES, "%s %.200s: %s", edge ? "reload" : "purge", text, wrong);
+    snprintf(why, PURGE_WHY_BYTES, "%s %.200s: %s", edge ? "reload" : "purge",
+             edge ? out->name + 7 : out->name, wrong);
     return ERR_INVALID;
 }
 

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 import urllib.parse
 
 from edge_lib import ROOT, TMP, free_port, http, start, stop, wait_for
@@ -58,6 +60,22 @@ class Versity:
 
     def stop(self):
         stop(self.process)
+
+
+def links_ms(n):
+    """What this machine takes, now, to make the links of n tenants in a bare loop: the measure for a store that makes them."""
+    folder = tempfile.mkdtemp(dir=TMP)
+    for i in range(n):
+        os.mkdir(f"{folder}/{i}")
+    os.sync()
+    began = time.time()
+    for i in range(n):
+        for part in range(3):
+            os.symlink("current/part", f"{folder}/{i}/{part}")
+        os.symlink("versions/1", f"{folder}/{i}/new")
+        os.rename(f"{folder}/{i}/new", f"{folder}/{i}/current")
+    os.sync()
+    return 1000 * (time.time() - began)
 
 
 class Puts(S3):

@@ -69,25 +69,30 @@ static enum err previous_modules(void *ctx, struct arena *a, struct str *full, s
 
 /* ---- objects ---- */
 
-static enum err put(struct build_worker *w, const struct job *j, const char *name, const char *type,
-                    struct str bytes, char why[BLOB_WHY_BYTES]) {
-    char key[KEY_BYTES];
-    snprintf(key, sizeof key, "tenants/%.*s/versions/%s/%s", STR_FMT(j->tenant), j->version, name);
-    const struct blob_note note = {.tenant = j->tenant,
-                                   .version = str_of(j->version),
-                                   .timestamp_ms = j->at_ms,
-                                   .content_type = type};
-    return blobs_put(w->control->blobs, str_of(key), bytes, &note, why);
-}
-
+/* All at once: a bucket may be far away. */
 static enum err upload(struct build_worker *w, const struct job *j, const struct builder_output *o,
                        char why[BLOB_WHY_BYTES]) {
-    char sum[96];
+    static const struct {
+        const char *name, *type;
+    } parts[] = {{"bundle.tar.gz", "application/gzip"},
+                 {"policy.wasm", "application/wasm"},
+                 {"policy.wasm.sha256", "text/plain"}};
+    enum { PARTS = sizeof parts / sizeof *parts };
+    char sum[96], keys[PARTS][KEY_BYTES];
+    struct blob_note notes[PARTS];
+    struct blob_object objects[PARTS];
     snprintf(sum, sizeof sum, "%s  policy.wasm\n", o->module_sha256);
-    enum err e = put(w, j, "bundle.tar.gz", "application/gzip", o->bundle, why);
-    if (e == OK) e = put(w, j, "policy.wasm", "application/wasm", o->module, why);
-    if (e == OK) e = put(w, j, "policy.wasm.sha256", "text/plain", str_of(sum), why);
-    return e;
+    const struct str bytes[PARTS] = {o->bundle, o->module, str_of(sum)};
+    for (uint32_t i = 0; i < PARTS; i++) {
+        snprintf(keys[i], sizeof keys[i], "tenants/%.*s/versions/%s/%s", STR_FMT(j->tenant),
+                 j->version, parts[i].name);
+        notes[i] = (struct blob_note){.tenant = j->tenant,
+                                      .version = str_of(j->version),
+                                      .timestamp_ms = j->at_ms,
+                                      .content_type = parts[i].type};
+        objects[i] = (struct blob_object){str_of(keys[i]), bytes[i], &notes[i]};
+    }
+    return blobs_put_all(w->control->blobs, objects, PARTS, why);
 }
 
 /* ---- the job ---- */

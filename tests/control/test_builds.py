@@ -420,6 +420,9 @@ def of_a_blob_store_that_fails(new):
     s = new("--lease-ms", "300")
     for t in ("a", "b", "c"):
         s.put(f"/v1/tenants/{t}", tenant())
+    os.truncate(f"{s.folder}/blobs/tenants/a/versions/{s.current('a')}/bundle.tar.gz", 100)
+    job = s.put("/v1/tenants/a", tenant(data={"n": 1}))["a"]
+    equal("modules of a version that was spoilt are compiled anew", (job["state"], job["compiled"]), ("built", True))
     before = s.current("b")
     os.rename(f"{s.folder}/blobs/tenants/b/versions", f"{s.folder}/kept")
     open(f"{s.folder}/blobs/tenants/b/versions", "w").close()  # a file where a folder has to be

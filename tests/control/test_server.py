@@ -183,7 +183,7 @@ def scoped():
                 at = re.sub(r"\{[^}]*\}", "x", path.replace("{id}", other, 1))
                 status, reply, _ = c.call(method, at, body, token=token)
                 check(f"{method} {at}: not for a scoped {role}", status in (400, 403, 404), (status, reply))
-            if path.startswith(("/v1/templates", "/v1/libraries", "/v1/tokens", "/v1/audit")) and method != "GET" and "/tokens/{id}" not in path:
+            if path.startswith(("/v1/templates", "/v1/libraries", "/v1/tokens", "/v1/audit")) and method != "GET" and "/tokens/{id}" not in path and not path.endswith("/try"):  # which changes nothing
                 status, reply, _ = c.call(method, path.replace("{id}", "shared"), body, token=token)
                 check(f"{method} {path}: what all share is not for a scoped {role}", status in (400, 403), (status, reply))
     for method, path, body in (("POST", "/v1/builds", {"tenants": ["us-1"]}), ("POST", "/v1/releases", {"tenant": "us-1", "version": "1-000000000000"}),

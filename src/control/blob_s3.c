@@ -40,6 +40,7 @@ struct s3 {
     char *ca_file;
     bool allow_plain;
     uint32_t timeout_ms;
+    _Atomic bool no_acl; /* the bucket knows no ACLs: all that is in it is its owner's alone */
     pthread_mutex_t lock;
     struct fetch_set *sets[KEPT_SETS]; /* idle, with their connections */
     uint32_t n_sets;
@@ -62,6 +63,7 @@ struct s3_call {
     enum err err;
     char *why; /* BLOB_WHY_BYTES */
     bool over, found;
+    struct s3 *store;
     uint32_t tries;
     int64_t next_ms;
     const char *sha256; /* of the body, hex */
@@ -130,7 +132,8 @@ static enum err start(struct s3 *s, struct fetch_set *set, const struct aws_keys
     buf_byte(&url, 0);
     n = put(headers, n, STR("x-amz-content-sha256"), puts ? c->sha256 : "UNSIGNED-PAYLOAD");
     n = put(headers, n, STR("x-amz-security-token"), keys->session);
-    n = put(headers, n, STR("x-amz-acl"), puts ? "private" : NULL);
+    n = put(headers, n, STR("x-amz-acl"), puts && !s->no_acl ? "private" : NULL);
+    c->store = s;
     n = put(headers, n, STR("content-type"), puts ? c->type : NULL);
     n = put(headers, n, STR("x-amz-copy-source"), t.source);
     n = put(headers, n, STR("x-amz-metadata-directive"), c->source[0] ? "REPLACE" : NULL);
@@ -229,7 +232,11 @@ static void take_reply(struct s3_call *c) {
     if (object) buf_str(c->out, xml), c->err = c->out->err;
     if (c->found) return;
     say(c, status, code, message);
-    if (status < 300 ? error : passes(status, code)) {
+    if (str_is(code, "AccessControlListNotSupported")) {
+        atomic_store(&c->store->no_acl, true);
+        c->err = ERR_IO;
+        again(c);
+    } else if (status < 300 ? error : passes(status, code)) {
         c->err = ERR_IO;
         again(c);
     } else if (status == 507 || one_of(code, full_codes)) {

@@ -155,6 +155,12 @@ def failures():
     tried("MinIO's full disk", Script((507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold.")), False, "limit", 1)
     tried("no right to write", Script((403, "AccessDenied", "Access Denied")), False, "AccessDenied", 1)
     tried("a redirect", Script((301, "PermanentRedirect", "another region")), False, "PermanentRedirect", 1)
+    no_acls = lambda h: h.command == "PUT" and h.headers.get("x-amz-acl") and h.xml(400, "AccessControlListNotSupported", "The bucket does not "
+                                                                                   "allow ACLs") is None
+    s = store(no_acls)
+    equal("a bucket without ACLs gets none", call(s.blobs, "versions", "0", "3")[::2], (0, ""))
+    check("and everything else", len(s.files) == 3 * 7 and "x-amz-acl" not in s.headers[AT + "tenants/t2/bundle.tar.gz"], sorted(s.files))
+    s.stop()
     s = store(lambda h: h.command == "GET" and h.xml(403, "RequestTimeTooSkewed", "The difference between the request time and the current "
                                                      "time is too large.") is None)
     status, _, why = call(s.blobs)

@@ -76,6 +76,7 @@ class Puts(S3):
         n = int(self.headers.get("Content-Length") or 0)
         self.key = urllib.parse.unquote(self.path.partition("?")[0])
         if self.server.fault and self.server.fault(self):
+            self.close_connection = True  # the body was not read
             return True
         self.body = self.rfile.read(n) if n else b""
         if not self.signed():

@@ -56,7 +56,7 @@ class World:
         self.c, self.failing, self.stopped, self.lock = c, failing or {}, False, threading.Lock()
         self.nodes = [Node(c, name) for name in names]
         for n in self.nodes:
-            n.active = {}
+            n.active, n.news = {}, {}  # news: what no report has been taken with
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.turn()
         self.thread.start()
@@ -64,7 +64,6 @@ class World:
     def turn(self):
         for n in self.nodes:
             changes, report = n.read(), []
-            n.feed(wait=None)
             for x in changes:
                 t = x["tenant"]
                 if x.get("deleted"):
@@ -74,8 +73,10 @@ class World:
                 else:
                     n.active[t] = x["version"]
                     report.append({"tenant": t, "active": x["version"], "outcome": "active"})
-            for at in range(0, len(report), 1000):
-                n.report(report[at:at + 1000])
+            n.news.update({x["tenant"]: x for x in report})
+            news = list(n.news.values())
+            if all([n.report(news[at:at + 1000]) == 204 for at in range(0, len(news), 1000)]):
+                n.news = {}
 
     def run(self):
         while not self.stopped:

@@ -20,6 +20,10 @@ enum err blobs_open(const char *url, struct blobs **out, char why[BLOB_WHY_BYTES
     return ERR_INVALID;
 }
 
+void blobs_stop(struct blobs *b) {
+    if (b && b->driver->stop) b->driver->stop(b);
+}
+
 void blobs_close(struct blobs *b) {
     if (b) b->driver->close(b);
 }

@@ -18,6 +18,9 @@ enum { BLOB_WHY_BYTES = 512, BLOB_KEY_BYTES = 512, BLOB_OBJECT_BYTES = 64 << 20 
  * $AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials. ERR_INVALID, ERR_IO, ERR_UNSUPPORTED with a
  * sentence in why. A server that does not answer is no error yet: it may do so later. */
 MUST_USE enum err blobs_open(const char *url, struct blobs **out, char why[BLOB_WHY_BYTES]);
+/* The process is to end: what is under way has 5 s more, nothing is tried again. Any thread. NULL:
+ * nothing. */
+void blobs_stop(struct blobs *b);
 void blobs_close(struct blobs *b);
 
 /* What goes with an object. On S3 they become x-amz-meta-tenant-id, -version, -timestamp, -serial

@@ -8,6 +8,7 @@
  */
 struct blob_driver {
     void (*close)(struct blobs *b);
+    void (*stop)(struct blobs *b); /* NULL: it never waits */
     enum err (*put)(struct blobs *b, const struct blob_object *objects, uint32_t n, char *why);
     enum err (*get)(struct blobs *b, const char *key, struct buf *out, char *why);
     enum err (*has)(struct blobs *b, const char *key, bool *out, char *why);

@@ -29,7 +29,9 @@ enum {
     REPLY_BYTES = 64 << 10, /* of what is no object */
     URL_PART_BYTES = 1024,
     HEADERS = 12,
-    NUMBER_BYTES = 24
+    NUMBER_BYTES = 24,
+    GRACE_MS = 5000,
+    STOP_LOOK_MS = 250
 };
 
 struct s3 {
@@ -40,7 +42,8 @@ struct s3 {
     char *ca_file;
     bool allow_plain;
     uint32_t timeout_ms;
-    _Atomic bool no_acl; /* the bucket knows no ACLs: all that is in it is its owner's alone */
+    _Atomic bool no_acl;     /* the bucket knows no ACLs: all that is in it is its owner's alone */
+    _Atomic int64_t stop_ms; /* when all that waits is given up; 0: go on */
     pthread_mutex_t lock;
     struct fetch_set *sets[KEPT_SETS]; /* idle, with their connections */
     uint32_t n_sets;
@@ -214,7 +217,7 @@ static void again(struct s3_call *c) {
     unsigned char random = 0;
     (void)RAND_bytes(&random, 1);
     int64_t pause = (int64_t)FIRST_PAUSE_MS << (c->tries - 1);
-    c->over = c->tries >= TRIES;
+    c->over = c->tries >= TRIES || c->store->stop_ms;
     c->next_ms = clock_ms() + pause / 2 + pause * random / 510;
 }
 
@@ -311,6 +314,21 @@ static void fail_all(struct s3_call *calls, uint32_t n, enum err e, const char *
     }
 }
 
+static void give_up(struct fetch_set *set, struct s3_call *calls, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        struct s3_call *c = &calls[i];
+        if (c->over) continue;
+        if (c->fetch.transfer) {
+            fetch_set_cancel(set, &c->fetch);
+            buf_deinit(&c->fetch.body);
+        }
+        c->over = true;
+        c->err = ERR_IO;
+        snprintf(c->why, BLOB_WHY_BYTES, "S3: %s %.200s: the control plane ends", c->method,
+                 c->key);
+    }
+}
+
 /* Each call's err and why say how it ended. Credentials are read anew, since they may expire. */
 static void run(struct s3 *s, struct s3_call *calls, uint32_t n) {
     char why[BLOB_WHY_BYTES] = "";
@@ -330,7 +348,10 @@ static void run(struct s3 *s, struct s3_call *calls, uint32_t n) {
         sha256_hex(c->body.ptr ? c->body.ptr : "", c->body.len, c->digest);
         c->sha256 = c->digest;
     }
-    while (start_due(s, set, &keys, calls, n, &wait_ms)) fetch_set_wait(set, wait_ms);
+    while (start_due(s, set, &keys, calls, n, &wait_ms)) {
+        fetch_set_wait(set, wait_ms < STOP_LOOK_MS ? wait_ms : STOP_LOOK_MS);
+        if (s->stop_ms && clock_ms() >= s->stop_ms) give_up(set, calls, n);
+    }
     explicit_bzero(&keys, sizeof keys);
     keep_set(s, set);
 }
@@ -458,7 +479,10 @@ static void s3_close(struct blobs *b) {
     free(s);
 }
 
+static void s3_stop(struct blobs *b) { of(b)->stop_ms = clock_ms() + GRACE_MS; }
+
 static const struct blob_driver s3_driver = {.close = s3_close,
+                                             .stop = s3_stop,
                                              .put = s3_put,
                                              .get = s3_get,
                                              .has = s3_has,

@@ -173,6 +173,7 @@ static enum err open_parts(struct control *c, int *port, char why[CONTROL_WHY_BY
 /* First nobody wakes them any more, then they end, those that need others first. */
 static void close_parts(struct control *c) {
     if (c->db) db_listen_stop(c->db);
+    blobs_stop(c->blobs);
     api_free(c->api);
     heard_free(c->heard);
     rollouts_free(c->rollouts);

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def bucket():
     store = Postgres().database() if postgres_bin() else None
     key = TMP + "/bucket.pem"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519", "-out", key], check=True)
-    c = Control("--signing-key", key, name="bucket", store=store, blobs=s3.blobs(more="&timeout_ms=3000"), env=KEYS).start()
+    c = Control("--signing-key", key, name="bucket", store=store, blobs=s3.blobs(more="&timeout_ms=8000"), env=KEYS).start()
     fill(c, ["a", "b"])
     check("bucket: published", settled(c))
     edge = sourced("bucket-edge", [{"name": "s3", "s3": {"bucket": "policies", "prefix": "eu/prod", "region": "eu-central-1", "endpoint": s3.url},
@@ -114,6 +115,14 @@ def bucket():
     s3.start()
     check("bucket: back: it is made good", settled(c, 60) and becomes(edge, "a", "2", 30))
     stop(edge.process)
+    s3.process.send_signal(signal.SIGSTOP)
+    c.must("POST", "/v1/releases", {"tenant": "a", "rollback": True})
+    time.sleep(0.5)
+    began = time.time()
+    equal("bucket: a control plane ends in time although the server does not answer", (c.stop(), time.time() - began < 9), (0, True))
+    s3.process.send_signal(signal.SIGCONT)
+    c.start()
+    check("bucket: the next one goes on", settled(c) and s3.head("eu/prod/tenants/a/bundle.tar.gz")["x-amz-meta-version"] == version_of(c, "a"))
     c.stop()
     s3.stop()
 

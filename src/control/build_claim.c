@@ -105,12 +105,10 @@ static enum err give_back_body(struct db_conn *c, void *ctx) {
     return e ? e : db_notify(c, "jobs", STR(""));
 }
 
-void build_give_back(struct build_worker *w) {
-    /* if that fails too, the leases run out */
-    if (db_transact(w->db, give_back_body, w))
-        log_line(w->control->log, LOG_WARN, "jobs could not be given back", "error", db_why(w->db),
-                 NULL);
-    w->batch.n = 0;
+enum err build_give_back(struct build_worker *w) {
+    enum err e = db_transact(w->db, give_back_body, w);
+    if (e == OK) w->batch.n = 0;
+    return e;
 }
 
 enum err build_renew(struct build_pool *p, struct db_conn *c, struct arena *a) {

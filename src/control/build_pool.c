@@ -89,23 +89,44 @@ static enum err run_batch(struct build_worker *w) {
     return build_commit(w);
 }
 
+/* The clock renews whatever is this thread's by the rows, so nothing may stay there that it does
+ * not work on. */
+static enum err settle_debts(struct build_worker *w) {
+    if (!w->owes) return OK;
+    enum err e = build_give_back(w);
+    w->owes = e != OK;
+    return e;
+}
+
+static enum err claim_and_run(struct build_worker *w, bool *some) {
+    enum err e = settle_debts(w);
+    if (e) return e;
+    w->owes = true;
+    e = build_claim(w, batch_limit(w), w->turns++ % OLDEST_EVERY == OLDEST_EVERY - 1);
+    if (e == OK && w->batch.n) e = run_batch(w);
+    if (e) return e;
+    w->owes = false;
+    *some = w->batch.n > 0;
+    return OK;
+}
+
 /* false: nothing to do, or nothing that can be done now. */
 static bool turn(struct build_worker *w) {
     char why[DB_WHY_BYTES];
+    bool some = false;
     if (control_now_ms() < atomic_load(&w->pool->hold_ms)) return false;
-    arena_reset(&w->arena);
     enum err e = db_take(w->control->db, &w->db, why);
     if (e) return complain(w, "the store", why), false;
-    e = build_claim(w, batch_limit(w), w->turns++ % OLDEST_EVERY == OLDEST_EVERY - 1);
-    bool some = w->batch.n > 0;
-    if (e == OK && some) e = run_batch(w);
+    arena_reset(&w->arena);
+    e = claim_and_run(w, &some);
     if (e) {
         complain(w, "the store", db_why(w->db));
-        build_give_back(w);
+        if (settle_debts(w)) complain(w, "the store", "jobs are given back later");
     }
+    w->batch.n = 0;
     db_put(w->db);
     w->db = NULL;
-    return some && e == OK;
+    return some;
 }
 
 /* ---- threads ---- */

@@ -90,6 +90,7 @@ struct build_worker {
     struct build_pool *pool;
     struct control *control;
     struct db_conn *db; /* during a turn */
+    bool owes; /* may hold jobs that it does not know of: a claim's or commit's answer was lost */
     struct builder *builder;
     char owner[64]; /* of leases: the process and the thread */
     pthread_t thread;
@@ -128,7 +129,7 @@ static inline int64_t build_lease_ms(const struct control *c) {
 MUST_USE enum err build_claim(struct build_worker *w, uint32_t limit, bool oldest);
 /* Jobs that the thread holds are queued again; those of w->batch that were not begun count no
  * attempt. */
-void build_give_back(struct build_worker *w);
+MUST_USE enum err build_give_back(struct build_worker *w);
 MUST_USE enum err build_renew(struct build_pool *p, struct db_conn *c, struct arena *a);
 MUST_USE enum err build_due(struct db_conn *c, struct arena *a, bool *due);
 

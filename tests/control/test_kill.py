@@ -96,8 +96,8 @@ class Client(threading.Thread):
 
 
 class Site:
-    def __init__(self, kind):
-        self.kind, self.folder = kind, os.path.join(TMP, "kill-" + kind)
+    def __init__(self, kind, name="kill"):
+        self.kind, self.folder = kind, os.path.join(TMP, f"{name}-{kind}")
         os.makedirs(self.folder)
         self.postgres = Postgres(fsync=True) if kind == "postgres" else None
         self.store = self.postgres.database() if self.postgres else f"sqlite:{self.folder}/store.db"
@@ -105,7 +105,7 @@ class Site:
         subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], check=True, capture_output=True)
         self.controls = []
         for i in range(2 if self.postgres else 1):
-            c = Control("--signing-key", key, "--lease-ms", "400", store=self.store, blobs=f"dir:{self.folder}/blobs", name=f"kill-{kind}-{i}",
+            c = Control("--signing-key", key, "--lease-ms", "400", store=self.store, blobs=f"dir:{self.folder}/blobs", name=f"{name}-{kind}-{i}",
                         token=self.controls[0].token if i else None)
             self.controls.append(c.start())
         self.first = self.controls[0]
@@ -322,6 +322,27 @@ def the_judge_sees(site, client):
     spoil("a bundle that was cut off", lambda: os.truncate(f"{folder}/{v}/bundle.tar.gz", 100), lambda j: j.pointers(False))
 
 
+def cut_off_again_and_again():
+    """PostgreSQL's answers are lost, to claims and commits too: nothing stays with a thread that does not know of it."""
+    site, chance, cuts = Site("postgres", "cut"), random.Random(SEED), 0
+    client, judge = Client(site), Judge(site)
+    client.start()
+    end = time.time() + max(8, KILLS / 8)
+    while time.time() < end:
+        site.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                          " AND datname IS NOT NULL AND random() < 0.4", site.store)
+        cuts += 1
+        time.sleep(chance.random() * 0.08)
+    client.over = True
+    client.join(60)
+    judge.end(client)
+    check(f"connections cut off {cuts} times, {client.calls} answers, {len(judge.checked)} versions: all is whole", not judge.wrong,
+          "\n".join(judge.wrong[:10] + [f"SEED={SEED}"]))
+    check("no call was refused", not client.refused, client.refused[:3])
+    for c in site.controls:
+        c.stop()
+
+
 def on_sqlite():
     killed_again_and_again("sqlite")
 
@@ -332,4 +353,4 @@ def on_postgres():
 
 if __name__ == "__main__":
     print(f"# KILLS={KILLS} SEED={SEED}", flush=True)
-    run_parts([on_sqlite, on_postgres])
+    run_parts([on_sqlite, on_postgres, cut_off_again_and_again])

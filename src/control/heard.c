@@ -139,19 +139,25 @@ static enum err write_batch(struct db_conn *c, struct arena *a, struct json *row
     return e;
 }
 
+static void free_nodes(struct node *n, const struct node *until) {
+    for (struct node *next; n != until; n = next) {
+        next = n->next;
+        free(n);
+    }
+}
+
 /* What the store cannot take now is not written: nodes are heard of again soon. Frees all. */
 static void write_all(struct heard *h, struct db_conn *c, struct arena *a, struct node *all) {
     while (all) {
         arena_reset(a);
-        struct json *rows = json_array(a);
-        for (uint32_t i = 0; i < BATCH && all; i++) {
-            struct node *n = all;
-            all = n->next;
-            json_push(a, rows, row_of(a, n));
-            free(n);
-        }
+        struct json *rows = json_array(a); /* with views of the nodes */
+        struct node *end = all;
+        for (uint32_t i = 0; i < BATCH && end; i++, end = end->next)
+            json_push(a, rows, row_of(a, end));
         if (c && rows && write_batch(c, a, rows))
             log_line(h->control->log, LOG_WARN, "nodes not noted", "reason", db_why(c), NULL);
+        free_nodes(all, end);
+        all = end;
     }
 }
 

@@ -4,6 +4,7 @@
  * out:  its listed name, its digest.
  * owns: nothing that outlives a call. */
 #include "bundle/digest.h"
+#include <stdio.h>
 
 static struct str base_name(struct str path) {
     size_t i = path.len;
@@ -29,24 +30,28 @@ static bool is_structured(struct str path) {
 
 /* As OPA reads such a file, whatever it is called: JSON if it is JSON, else YAML. */
 static enum err canonical(struct arena *a, struct str text, struct buf *out,
-                          struct json_error *error) {
+                          char why[BUNDLE_DIGEST_WHY_BYTES]) {
+    struct json_error error = {0};
     struct json *v = NULL;
     if (str_starts(text, STR("\xef\xbb\xbf"))) text = str_from(text, 3);
-    enum err e = json_parse(a, text, &v, error);
-    if (e == ERR_SYNTAX) e = yaml_parse(a, text, &v, error);
+    enum err e = json_parse(a, text, &v, &error);
+    if (e == ERR_SYNTAX) e = yaml_parse(a, text, &v, &error);
+    if (e && e != ERR_MEMORY) /* the message may lie in the arena */
+        snprintf(why, BUNDLE_DIGEST_WHY_BYTES, "%u:%u: %s", error.row, error.col,
+                 error.message ? error.message : err_meaning(e));
     if (e) return e;
     json_print(v, true, 0, out);
     return out->err ? ERR_MEMORY : OK;
 }
 
 enum err bundle_file_digest(const struct bundle_file *f, const EVP_MD *md, size_t max_bytes,
-                            uint8_t digest[EVP_MAX_MD_SIZE], struct json_error *error) {
+                            uint8_t digest[EVP_MAX_MD_SIZE], char why[BUNDLE_DIGEST_WHY_BYTES]) {
     struct arena own; /* so that many files take no more memory than the largest */
     struct buf text;
     struct str bytes = f->bytes;
     arena_init(&own, max_bytes);
     buf_init(&text, max_bytes);
-    enum err e = is_structured(f->path) ? canonical(&own, bytes, &text, error) : OK;
+    enum err e = is_structured(f->path) ? canonical(&own, bytes, &text, why) : OK;
     if (is_structured(f->path)) bytes = buf_view(&text);
     if (!e && EVP_Digest(bytes.ptr ? bytes.ptr : "", bytes.len, digest, NULL, md, NULL) != 1)
         e = ERR_MEMORY;

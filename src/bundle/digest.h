@@ -8,12 +8,13 @@
 bool bundle_is_signatures(struct str path);
 /* The name by which a signature lists a file: "tenant/policy.rego". A view. */
 struct str bundle_listed_name(struct str path);
+enum { BUNDLE_DIGEST_WHY_BYTES = 256 };
 /* A file's digest as OPA takes it: data documents and the manifest by value (canonical JSON,
  * without regard to white space and the order of members), others byte by byte. max_bytes bounds
- * the memory of one file. ERR_SYNTAX or ERR_LIMIT with *error: a document that is neither JSON nor
- * YAML, or too deep; ERR_MEMORY. */
+ * the memory of one file. ERR_SYNTAX or ERR_LIMIT with "row:col: what is wrong" in why: a document
+ * that is neither JSON nor YAML, or too deep; ERR_MEMORY. */
 MUST_USE enum err bundle_file_digest(const struct bundle_file *f, const EVP_MD *md,
                                      size_t max_bytes, uint8_t digest[EVP_MAX_MD_SIZE],
-                                     struct json_error *error);
+                                     char why[BUNDLE_DIGEST_WHY_BYTES]);
 
 #endif

@@ -236,8 +236,8 @@ void signer_jwks(const struct signer *s, struct buf *out) {
 static enum err list_file(const struct bundle_file *f, size_t max_bytes, bool first,
                           struct buf *out) {
     uint8_t digest[EVP_MAX_MD_SIZE];
-    struct json_error error = {0};
-    enum err e = bundle_file_digest(f, EVP_sha256(), max_bytes, digest, &error);
+    char wrong[BUNDLE_DIGEST_WHY_BYTES];
+    enum err e = bundle_file_digest(f, EVP_sha256(), max_bytes, digest, wrong);
     if (e) return e == ERR_MEMORY ? e : ERR_INVALID;
     buf_cstr(out, first ? "{\"name\":" : ",{\"name\":");
     json_print_string(bundle_listed_name(f->path), out);

@@ -205,12 +205,11 @@ static const EVP_MD *digest_of(struct str name) {
 
 static enum err file_digest(const struct arena *like, const struct bundle_file *f, const EVP_MD *md,
                             uint8_t digest[EVP_MAX_MD_SIZE], char *why, size_t why_bytes) {
-    struct json_error error = {0};
-    enum err e = bundle_file_digest(f, md, like->max_bytes, digest, &error);
+    char wrong[BUNDLE_DIGEST_WHY_BYTES] = "";
+    enum err e = bundle_file_digest(f, md, like->max_bytes, digest, wrong);
     if (!e || e == ERR_MEMORY) return e;
-    return refuse(why, why_bytes, "%.*s:%u:%u: %s",
-                  STR_FMT(str_head(bundle_listed_name(f->path), SHOWN_BYTES)), error.row, error.col,
-                  error.message);
+    return refuse(why, why_bytes, "%.*s:%s",
+                  STR_FMT(str_head(bundle_listed_name(f->path), SHOWN_BYTES)), wrong);
 }
 
 static bool hex_is(struct str hex, const uint8_t *bytes, size_t n) {

@@ -296,11 +296,12 @@ static void links(void **state) {
 
 /* A file size limit stands for a full disk: nothing half-done is left, and what was there stays. */
 static void full(void **state) {
-    char *bytes = calloc(1, 1 << 20);
+    char *bytes;
     struct blob_note n = note_of("full", "1-a", 0);
     struct rlimit old, small;
     (void)state;
     if (!folder) skip();
+    bytes = calloc(1, 1 << 20);
     put("tenants/full/x", "before");
     getrlimit(RLIMIT_FSIZE, &old);
     small = old;

@@ -2,6 +2,7 @@
  * edges without a CDN.
  *
  *   /bundles/ID                            the current bundle: ETag, If-None-Match, Prefer: wait
+ *   /bundles/ID/rego                       the same without modules, for OPAs without WebAssembly
  *   /blobs/tenants/ID/versions/V/FILE      immutable
  *   /blobs/tenants/ID/FILE                 the current one
  *   /blobs/tenants/index.json              ids of tenants that have one
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "control/api.h"
 #include "control/bundle_cache.h"
+#include "control/bundle_rego.h"
 #include "control/edges.h"
 #include <stdio.h>
 
@@ -28,7 +30,7 @@ static const char *const file_types[] = {"application/gzip", "application/wasm",
 struct wanted {
     struct str tenant, version; /* version: "" the current one; then its name */
     enum file file;
-    bool immutable;
+    bool immutable, rego; /* rego: the bundle without its modules */
     struct str sha256, module_sha256;
     int64_t serial;
     char tag[TAG_BYTES];
@@ -65,7 +67,9 @@ static bool find_version(struct api_call *c, struct wanted *w) {
     w->serial = v[3].i;
     struct str sum = w->file == FILE_BUNDLE ? w->sha256 : w->module_sha256;
     snprintf(w->tag, sizeof w->tag, "\"%.*s%s\"", STR_FMT(str_head(sum, 64)),
-             w->file == FILE_SUM ? ".sum" : "");
+             w->file == FILE_SUM ? ".sum"
+             : w->rego           ? ".rego"
+                                 : "");
     return true;
 }
 
@@ -98,6 +102,14 @@ static void send_unchanged(struct api_call *c, const struct wanted *w, const cha
     put_headers(c, w);
 }
 
+/* Bytes that are as they were published, without the modules among them. */
+static enum err take_modules_out(struct api_call *c, struct buf *body) {
+    char *copy = arena_copy(c->arena, body->ptr, body->len);
+    struct str bundle = {copy, body->len};
+    buf_clear(body);
+    return copy ? bundle_rego(c->arena, c->control->signer, bundle, body) : ERR_MEMORY;
+}
+
 static void send_file(struct api_call *c, const struct wanted *w, const char *type) {
     char key[BLOB_KEY_BYTES], why[BLOB_WHY_BYTES] = "";
     struct buf *body = c->r->body;
@@ -108,6 +120,7 @@ static void send_file(struct api_call *c, const struct wanted *w, const char *ty
     enum err e = w->file == FILE_SUM ? blobs_get(c->control->blobs, str_of(key), body, why)
                                      : bundle_cache_get(c->control->bundles, c->control->blobs,
                                                         str_of(key), sum, body, why);
+    if (!e && w->rego) e = take_modules_out(c, body);
     if (e) {
         log_line(c->control->log, LOG_ERROR, "bundle not read", "key", key, "error", err_word(e),
                  "reason", why, NULL);
@@ -141,8 +154,8 @@ static int64_t preferred_wait_s(const struct api_call *c) {
 
 /* The answer has OPA's type when it asked for long polls: by that it knows that they work here.
  * Deltas are not made. */
-static void bundle_get(struct api_call *c) {
-    struct wanted w = {.tenant = c->args[0]};
+static void give_bundle(struct api_call *c, bool rego) {
+    struct wanted w = {.tenant = c->args[0], .rego = rego};
     int64_t wait_s = preferred_wait_s(c);
     const char *type = wait_s ? LONG_POLLED : file_types[FILE_BUNDLE];
     if (!find_version(c, &w)) return;
@@ -157,6 +170,9 @@ static void bundle_get(struct api_call *c) {
     }
     send_unchanged(c, &w, type);
 }
+
+static void bundle_get(struct api_call *c) { give_bundle(c, false); }
+static void bundle_rego_get(struct api_call *c) { give_bundle(c, true); }
 
 /* ---- files of the blob store ---- */
 
@@ -224,6 +240,7 @@ static void blob_get(struct api_call *c) {
 
 const struct api_route api_bundles_routes[] = {
     {"GET", "/bundles/{id}", RIGHT_EDGE, bundle_get},
+    {"GET", "/bundles/{id}/rego", RIGHT_EDGE, bundle_rego_get},
     {"GET", "/blobs/{path*}", RIGHT_EDGE, blob_get},
     {0},
 };

@@ -205,7 +205,25 @@ def agents():
         bundle = get(c, "/bundles/acme", secret)[1]
         names = tarfile.open(fileobj=io.BytesIO(gzip.decompress(bundle))).getnames()
         check(f"{kind}: no delta: a whole bundle, signed", any(n.endswith(".signatures.json") for n in names) and not any("patch" in n for n in names), names)
+        rego_only(c, kind, secret, public)
         c.stop()
+
+
+def rego_only(c, kind, secret, public):
+    """The form for OPAs without a WebAssembly engine: the same answers, signed, from Rego alone."""
+    status, bundle, head = get(c, "/bundles/acme/rego", secret)
+    archive = tarfile.open(fileobj=io.BytesIO(gzip.decompress(bundle)))
+    files = {m.name.lstrip("/"): m for m in archive.getmembers()}
+    manifest = json.load(archive.extractfile(files[".manifest"]))
+    check(f"{kind}: the form without modules", status == 200 and not [n for n in files if n.endswith(".wasm")] and "wasm" not in manifest
+          and [n for n in files if n.endswith(".rego")] and ".signatures.json" in files, (status, list(files), manifest))
+    equal(f"{kind}: … has an ETag of its own", (head["etag"], get(c, "/bundles/acme/rego", secret, If_None_Match=head["etag"])[0]),
+          (get(c, "/bundles/acme", secret)[2]["etag"][:-1] + '.rego"', 304))
+    agent = Agent(c, f"rego-{kind}", secret, public, {"long_polling_timeout_seconds": 30, "min_delay_seconds": 1, "max_delay_seconds": 2}, "bundles/acme/rego")
+    check(f"{kind}: … opa verifies it and answers", agent.becomes("4"), agent.tail())
+    put_policy(c, "acme", "ann", "5")
+    check(f"{kind}: … and waits for the next", agent.becomes("5"), agent.tail())
+    stop(agent.process)
 
 
 def edges():

@@ -173,7 +173,7 @@ def deliveries(c):
                                            "tenants": [{"tenant": "t1", "active": current, "outcome": "active"}, {"tenant": "t2", "active": "", "outcome": "failed", "error": {"code": "io", "message": "m"}}]})
     for path in ("/v1/edges", "/v1/edges/e1", "/v1/tenants/t1/edges"):
         c.call("GET", path)
-    for path in ["/bundles/t1"] + [x["url"] for x in feed["changes"] if x["tenant"] == "t1"]:
+    for path in ["/bundles/t1", "/bundles/t1/rego"] + [x["url"] for x in feed["changes"] if x["tenant"] == "t1"]:
         etag = c.call("GET", path)[2].get("etag", "none")
         c.call("GET", path, headers={"If-None-Match": etag})
 

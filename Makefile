@@ -187,6 +187,7 @@ fuzz: $(BUILD)/regent $(BUILD)/libregent.a $(BUILD)/.deps-test
 	@BUILD=$(BUILD) tests/fuzz/run.sh $(or $(FUZZ_SECONDS),3600)
 soak: all $(BUILD)/.deps-test
 	@for t in test_faults test_faults_os test_store; do FAULT_SECONDS=$(or $(SOAK_SECONDS),300) BUILD=$(BUILD) python3 tests/edge/$$t.py || exit 1; done
+	@KILLS=$(or $(SOAK_KILLS),240) BUILD=$(BUILD) python3 tests/control/test_kill.py
 sanitize: $(BUILD)/.deps-test
 	@BUILD=$(BUILD) python3 tests/sanitize/run.py
 PREFIX ?= /usr/local

@@ -43,4 +43,4 @@ sed 's/input\./input.parsed_body./g' "$work/p1/policy.rego" >"$work/authz/policy
     "$BUILD/regent" build -t wasm -e tenant/authz/allow -o tenants/tenants/acme/bundle.tar.gz policy.rego ../p1/data.json
 )
 export BUILD OPA NATIVE="$cache/bench/opa_native" EXT_AUTHZ_GO="$cache/bench/ext_authz_go" ENVOY="$cache/envoy-1.40.0/envoy"
-for script in ${BENCHES:-bench serve proxy_wasm neighbours tenants decision_log sources swaps restart update api_reads}; do python3 "bench/$script.py" "$@"; done
+for script in ${BENCHES:-bench serve proxy_wasm neighbours tenants decision_log sources swaps restart update api_reads builder template_change}; do python3 "bench/$script.py" "$@"; done

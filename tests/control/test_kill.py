@@ -2,7 +2,8 @@
 there by half, and the next process goes on.
 
 in:  BUILD; KILLS: how many kills in all (24); SEED. out: TAP lines. owns: servers and folders of control_lib. On PostgreSQL two replicas run,
-one of which is killed at a time, and now and then a backend of the server, or all of it."""
+one of which is killed at a time, and now and then a backend of the server, or all of it; once more with their blobs in a real S3 server, whose
+folder the judge reads."""
 import hashlib
 import http.client
 import json
@@ -16,6 +17,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from control_lib import REGENT, Control, Postgres, TMP, check, run_parts, wait_for  # noqa: E402
+from s3_lib import KEYS, Versity, versitygw  # noqa: E402
 import subprocess  # noqa: E402
 
 KILLS = int(os.environ.get("KILLS", "24"))
@@ -99,14 +101,17 @@ class Site:
     def __init__(self, kind, name="kill"):
         self.kind, self.folder = kind, os.path.join(TMP, f"{name}-{kind}")
         os.makedirs(self.folder)
-        self.postgres = Postgres(fsync=True) if kind == "postgres" else None
+        self.postgres = Postgres(fsync=True) if kind != "sqlite" else None
+        self.s3 = Versity() if kind == "s3" else None
+        blobs = self.s3.blobs() if self.s3 else f"dir:{self.folder}/blobs"
+        self.blobs = f"{self.s3.root}/policies/eu/prod" if self.s3 else f"{self.folder}/blobs"
         self.store = self.postgres.database() if self.postgres else f"sqlite:{self.folder}/store.db"
         key = self.folder + "/key.pem"
         subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], check=True, capture_output=True)
         self.controls = []
         for i in range(2 if self.postgres else 1):
-            c = Control("--signing-key", key, "--lease-ms", "400", store=self.store, blobs=f"dir:{self.folder}/blobs", name=f"{name}-{kind}-{i}",
-                        token=self.controls[0].token if i else None)
+            c = Control("--signing-key", key, "--lease-ms", "400", store=self.store, blobs=blobs, name=f"{name}-{kind}-{i}",
+                        token=self.controls[0].token if i else None, env=KEYS if self.s3 else None)
             self.controls.append(c.start())
         self.first = self.controls[0]
         self.first.must("PUT", "/v1/libraries/common", {"files": {"common.rego": "package common\n\nx := 1\n"}})
@@ -156,7 +161,7 @@ class Judge:
         for tenant, version, sha256, module in self.site.rows("SELECT tenant, version, sha256, module_sha256 FROM versions"):
             if self.checked.get((tenant, version)) == sha256:
                 continue
-            got = sums(f"{self.site.folder}/blobs/tenants/{tenant}/versions/{version}")
+            got = sums(f"{self.site.blobs}/tenants/{tenant}/versions/{version}")
             self.expect(got == (sha256, module), "version", tenant, version, "has not its objects:", got)
             self.checked[(tenant, version)] = sha256
 
@@ -167,7 +172,7 @@ class Judge:
         """current of each tenant is whole, is a version that exists, and at last the one that is released."""
         known = self.known()
         for tenant, version in self.site.rows("SELECT id, version FROM tenants"):
-            folder = f"{self.site.folder}/blobs/tenants/{tenant}"
+            folder = f"{self.site.blobs}/tenants/{tenant}"
             bundle = read(folder + "/bundle.tar.gz")
             if bundle is None:
                 self.expect(not final or not version, tenant, "has no pointer, but", version)
@@ -267,7 +272,7 @@ def killed_again_and_again(kind):
     site, chance = Site(kind), random.Random(SEED)
     client, judge = Client(site), Judge(site)
     client.start()
-    kills = KILLS // 2
+    kills = KILLS // (4 if site.s3 else 2)
     for i in range(kills):
         if site.postgres:
             disturb_postgres(site, chance)
@@ -291,6 +296,8 @@ def killed_again_and_again(kind):
     check(f"{kind}: versions were made meanwhile", len(judge.checked) > TENANTS + kills, len(judge.checked))
     for c in site.controls:
         c.stop()
+    if site.s3:
+        site.s3.stop()
     if not site.postgres and not judge.wrong:
         the_judge_sees(site, client)
 
@@ -299,7 +306,7 @@ def the_judge_sees(site, client):
     """What the judge would not see, it could not vouch for: each thing is spoilt once."""
     t, v = site.rows("SELECT id, version FROM tenants WHERE version <> '' ORDER BY id LIMIT 1")[0]
     old = site.rows(f"SELECT version FROM versions WHERE tenant = '{t}' AND version <> '{v}' LIMIT 1")[0][0]
-    folder = f"{site.folder}/blobs/tenants/{t}/versions"
+    folder = f"{site.blobs}/tenants/{t}/versions"
     client.released[t] = (10 ** 6, v)
 
     def spoil(what, how, look):
@@ -320,6 +327,13 @@ def the_judge_sees(site, client):
     spoil("an object that is not there", lambda: os.remove(f"{folder}/{old}/policy.wasm"), Judge.versions)
     spoil("a pointer to another version", lambda: write(f"UPDATE tenants SET version = '{old}' WHERE id = '{t}'"), lambda j: j.pointers(True))
     spoil("a bundle that was cut off", lambda: os.truncate(f"{folder}/{v}/bundle.tar.gz", 100), lambda j: j.pointers(False))
+
+
+def on_s3():
+    if versitygw():
+        killed_again_and_again("s3")
+    else:
+        check("kills with an S3 server # SKIP there is no versitygw", True)
 
 
 def cut_off_again_and_again():
@@ -353,4 +367,4 @@ def on_postgres():
 
 if __name__ == "__main__":
     print(f"# KILLS={KILLS} SEED={SEED}", flush=True)
-    run_parts([on_sqlite, on_postgres, cut_off_again_and_again])
+    run_parts([on_sqlite, on_postgres, on_s3, cut_off_again_and_again])

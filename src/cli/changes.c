@@ -133,15 +133,6 @@ static struct json *plan_json(const struct changes *c) {
     return plan;
 }
 
-static void print_json(const struct json *v) {
-    struct buf b;
-    buf_init(&b, OUTPUT_BYTES);
-    json_print(v, false, 2, &b);
-    buf_byte(&b, '\n');
-    print_buf(STDOUT_FILENO, &b);
-    buf_deinit(&b);
-}
-
 /* ---- asked ---- */
 
 /* A terminal is asked; elsewhere --yes has to say so. */
@@ -264,7 +255,7 @@ static int finish(struct sending *s, struct json *result) {
     if (!build) build = s->jobs ? json_string(a, str_of(s->build)) : json_null(a);
     json_set(a, result, STR("build"), build);
     if (failures) json_set(a, result, STR("failures"), failures);
-    print_json(result);
+    print_document(result);
     return code;
 }
 
@@ -279,7 +270,7 @@ int changes_run(struct client *c, struct changes *changes, const struct changes_
     }
     if (o->dry_run || !changes->n) {
         int code = changes->n && changes->n <= BATCH_TENANTS ? send_all(&s) : EXIT_OK;
-        if (o->json && !code) print_json(result);
+        if (o->json && !code) print_document(result);
         return code;
     }
     if (!confirmed(changes, o)) return EXIT_FAILED;

@@ -77,6 +77,8 @@ bool load_template_values(struct arena *a, const struct str_list *set, struct st
 int report_errors(const struct diag_list *diags, bool json, int code);
 /* All of a buffer to a FILE descriptor. */
 void print_buf(int fd, const struct buf *b);
+/* A document, indented, to standard output. */
+void print_document(const struct json *v);
 /* A table with box characters as OPA draws it: rows of n cells, the first row is the header (headed) or none. */
 void print_table(const struct str *cells, uint32_t rows, uint32_t columns, bool headed, bool right_second,
                  struct buf *out);

@@ -205,15 +205,6 @@ static int add_row(void *ctx, const struct json *item) {
     return EXIT_OK;
 }
 
-static void print_json(const struct json *v) {
-    struct buf b;
-    buf_init(&b, OUTPUT_BYTES);
-    json_print(v, false, 2, &b);
-    buf_byte(&b, '\n');
-    print_buf(STDOUT_FILENO, &b);
-    buf_deinit(&b);
-}
-
 static int show_list(struct client *c, const char *path, const struct kind *kind, int64_t most,
                      bool json) {
     struct listing l = {.arena = c->arena, .kind = kind, .most = most};
@@ -225,7 +216,7 @@ static int show_list(struct client *c, const char *path, const struct kind *kind
     }
     int code = client_list(c, path, add_row, &l);
     if (code && !l.cut) return code;
-    if (json) return print_json(l.all), EXIT_OK;
+    if (json) return print_document(l.all), EXIT_OK;
     buf_init(&b, OUTPUT_BYTES);
     print_table(l.cells.items, l.rows + 1, l.n_columns, true, false, &b);
     if (l.cut) buf_cstr(&b, "There are more: --limit 0 shows all.\n");
@@ -239,7 +230,7 @@ static int show_one(struct client *c, const char *path) {
     int code = client_ask(c, &q);
     if (code) return code;
     if (!q.reply) return fail("%s%s gave no JSON", c->url, path);
-    print_json(q.reply);
+    print_document(q.reply);
     return EXIT_OK;
 }
 

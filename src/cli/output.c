@@ -15,6 +15,15 @@ void print_buf(int fd, const struct buf *b) {
     }
 }
 
+void print_document(const struct json *v) {
+    struct buf b;
+    buf_init(&b, OUTPUT_BYTES);
+    json_print(v, false, 2, &b);
+    buf_byte(&b, '\n');
+    print_buf(STDOUT_FILENO, &b);
+    buf_deinit(&b);
+}
+
 int fail(const char *format, ...) {
     va_list args;
     va_start(args, format);

@@ -16,7 +16,7 @@ postgres = Postgres()
 
 def unit_tests_on_postgres():
     for name in ("test_control_db", "test_control_audit"):
-        done = subprocess.run([f"{BUILD}/tests/unit/{name}"], env={**os.environ, "REGENT_TEST_STORE": postgres.database()}, capture_output=True, text=True)
+        done = subprocess.run([f"{BUILD}/tests/unit/{name}"], env={**os.environ, "REGENT_TEST_STORE": postgres.database(), "CMOCKA_MESSAGE_OUTPUT": "stdout"}, capture_output=True, text=True)
         check(f"{name} on PostgreSQL", done.returncode == 0 and "PASSED" in done.stdout + done.stderr, done.stdout + done.stderr)
 
 

@@ -9,7 +9,7 @@ mkdir -p "$out" tests/fuzz/crashes
 out=$(cd "$out" && pwd)
 common="-std=c11 -O1 -g -Wall -Wextra -fno-strict-aliasing -D_GNU_SOURCE -Isrc -Iinclude"
 checks="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined"
-base="$(find src/base -name '*.c') src/bundle/bundle.c src/bundle/pack.c src/bundle/tar.c"
+base="$(find src/base -name '*.c') src/bundle/bundle.c src/bundle/pack.c src/bundle/tar.c src/bundle/digest.c"
 build=$(cd "${BUILD:-build}" && pwd)
 wasmtime=${REGENT_CACHE:-$HOME/.cache/regent}/wasmtime-$(sed -n 's/^WASMTIME_VERSION := //p' Makefile)
 libs="-lyaml -lcrypto -larchive -ldeflate -lz -lm"

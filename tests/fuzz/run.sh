@@ -37,7 +37,7 @@ parts() {
     fuzz_verify) echo "$base src/edge/verify.c src/edge/verify_roots.c src/host/builtins/token.c src/host/builtins/jwk.c" \
         "src/host/builtins/jws.c src/host/builtins/support.c $libs" ;;
     fuzz_store) echo "$base $(echo src/edge/store*.c) -lpthread $libs" ;;
-    fuzz_sources) echo "$base src/edge/source_text.c $libs" ;;
+    fuzz_sources) echo "$base src/edge/source_text.c src/net/aws.c $libs" ;;
     fuzz_bundle) echo "$base $libs" ;;
     fuzz_spec) echo "$base $(echo src/control/spec*.c) src/control/ids.c src/bundle/limits.c src/bundle/checks.c $(find src/compiler/ast -name '*.c')" \
         "src/compiler/builtin.c src/compiler/template.c $build/libregent.a -lre2 -lstdc++ $libs" ;;

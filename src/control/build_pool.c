@@ -132,11 +132,7 @@ static bool turn(struct build_worker *w) {
 /* ---- threads ---- */
 
 static void timed_wait(struct build_pool *p, int64_t ms) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t ns = t.tv_nsec + ms % 1000 * 1000000;
-    t.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
-    t.tv_nsec = (long)(ns % 1000000000);
+    struct timespec t = clock_after(CLOCK_MONOTONIC, ms);
     pthread_cond_timedwait(&p->woken, &p->lock, &t);
 }
 

@@ -3,6 +3,7 @@
  * in:   words of this process's transactions; the file's data_version, asked four times a second.
  * out:  calls of db_hear, on one thread, in the order of commits.
  * owns: the thread and its queue. */
+#include "base/clock.h"
 #include "control/db_sqlite_words.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -44,18 +45,9 @@ enum err sqlite_shared(struct db *d) {
     return OK;
 }
 
-static struct timespec after_ms(clockid_t clock, int ms) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += ms % 1000 * 1000000L;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    return t;
-}
-
 bool sqlite_lock_writer(struct db *d, int ms) {
     struct shared *s = d->shared;
-    struct timespec until = after_ms(CLOCK_REALTIME, ms);
+    struct timespec until = clock_after(CLOCK_REALTIME, ms);
     return pthread_mutex_timedlock(&s->writer, &until) == 0;
 }
 
@@ -112,7 +104,7 @@ static bool next_words(struct shared *s, struct db_words *out, uint64_t *commits
 }
 
 static bool is_past(const struct timespec *t) {
-    struct timespec now = after_ms(CLOCK_MONOTONIC, 0);
+    struct timespec now = clock_after(CLOCK_MONOTONIC, 0);
     return now.tv_sec > t->tv_sec || (now.tv_sec == t->tv_sec && now.tv_nsec >= t->tv_nsec);
 }
 
@@ -120,7 +112,7 @@ static void *tell_all(void *ctx) {
     struct listener *l = ctx;
     struct db *d = l->db;
     struct db_words words;
-    struct timespec poll = after_ms(CLOCK_MONOTONIC, POLL_MS);
+    struct timespec poll = clock_after(CLOCK_MONOTONIC, POLL_MS);
     uint64_t commits;
     while (next_words(d->shared, &words, &commits, &poll)) {
         for (uint32_t i = 0; i < words.n; i++)
@@ -129,7 +121,7 @@ static void *tell_all(void *ctx) {
         db_words_clear(&words);
         if (!is_past(&poll)) continue;
         if (others_wrote(l, commits)) d->hear(d->hear_ctx, "*", STR(""));
-        poll = after_ms(CLOCK_MONOTONIC, POLL_MS);
+        poll = clock_after(CLOCK_MONOTONIC, POLL_MS);
     }
     db_words_clear(&words);
     return NULL;

@@ -1,6 +1,7 @@
 /* Which nodes were heard of: gathered in memory, written a few times a second.
  * in: nodes that asked for the feed. out: rows of edges. owns: a thread, what it has not written
  * yet. */
+#include "base/clock.h"
 #include "control/heard.h"
 #include "base/hash.h"
 #include "control/feed.h"
@@ -183,11 +184,7 @@ static void run_round(struct heard *h, struct arena *a, int64_t *prune_ms) {
 }
 
 static bool pause_ends(struct heard *h) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += HEARD_EACH_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    struct timespec until = clock_after(CLOCK_REALTIME, HEARD_EACH_MS);
     pthread_mutex_lock(&h->lock);
     if (!h->ends) pthread_cond_timedwait(&h->ended, &h->lock, &until);
     bool ends = h->ends;

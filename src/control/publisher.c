@@ -243,12 +243,13 @@ static bool pass(struct publisher *p) {
 /* ---- the thread ---- */
 
 static void wait_ms(struct publisher *p, int64_t ms) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t ns = t.tv_nsec + ms % 1000 * 1000000;
-    t.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
-    t.tv_nsec = (long)(ns % 1000000000);
+    struct timespec t = clock_after(CLOCK_MONOTONIC, ms);
     pthread_cond_timedwait(&p->woken, &p->mutex, &t);
+}
+
+static int64_t pause_ms(const struct publisher *p) {
+    int64_t ms = (int64_t)IDLE_MS << (p->failures > 5 ? 5 : p->failures);
+    return ms < PAUSE_MOST_MS ? ms : PAUSE_MOST_MS;
 }
 
 /* After failures nothing is tried for a second, and what nobody asks for anew for longer and
@@ -259,9 +260,8 @@ static void *work(void *arg) {
     pthread_mutex_lock(&p->mutex);
     while (!p->stopping) {
         bool asked = p->wakes != seen;
-        int64_t now = clock_ms(), most = (int64_t)IDLE_MS << (p->failures > 5 ? 5 : p->failures);
-        if (most > PAUSE_MOST_MS) most = PAUSE_MOST_MS;
-        int64_t due = p->not_before_ms - (asked && p->failures ? most - IDLE_MS : 0);
+        int64_t now = clock_ms();
+        int64_t due = p->not_before_ms - (asked && p->failures ? pause_ms(p) - IDLE_MS : 0);
         if (!(asked && !p->failures) && now < due) {
             wait_ms(p, due - now);
             continue;
@@ -271,8 +271,7 @@ static void *work(void *arg) {
         bool good = pass(p);
         pthread_mutex_lock(&p->mutex);
         p->failures = good ? 0 : p->failures + 1;
-        most = (int64_t)IDLE_MS << (p->failures > 5 ? 5 : p->failures);
-        p->not_before_ms = clock_ms() + (most > PAUSE_MOST_MS ? PAUSE_MOST_MS : most);
+        p->not_before_ms = clock_ms() + pause_ms(p);
     }
     pthread_mutex_unlock(&p->mutex);
     return NULL;

@@ -3,6 +3,7 @@
  *
  * Each step is one transaction that has the rollout's row locked from its beginning, so any replica
  * may take the next one, and one that dies in the middle has done nothing. */
+#include "base/clock.h"
 #include "control/rollout.h"
 #include "control/audit.h"
 #include "control/control.h"
@@ -418,9 +419,7 @@ static void *run(void *ctx) {
     arena_init(&a, ARENA_BYTES);
     while (!ends(all)) {
         run_round(all, &a);
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += LOOK_EACH_MS / 1000;
+        struct timespec until = clock_after(CLOCK_REALTIME, LOOK_EACH_MS);
         pthread_mutex_lock(&all->lock);
         if (!all->wake && !all->ends) pthread_cond_timedwait(&all->woken, &all->lock, &until);
         all->wake = false;

@@ -6,6 +6,7 @@
  * owns: the thread.
  * A few tenants are synced file by file; many (a first load) by one call for the whole file system.
  */
+#include "base/clock.h"
 #include "edge/store_private.h"
 #include <errno.h>
 #include <stdio.h>
@@ -134,11 +135,7 @@ static void give_back(struct store *s, struct held *list) {
 }
 
 static void pause_for(struct store *s, int64_t ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+    struct timespec until = clock_after(CLOCK_REALTIME, ms);
     while (!s->stop && !s->hurry &&
            pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT) {
     }

@@ -73,16 +73,6 @@ static bool find_version(struct api_call *c, struct wanted *w) {
     return true;
 }
 
-/* If-None-Match: a list of tags, weak ones too, or "*". */
-static bool has_already(const struct api_call *c, const char *tag) {
-    struct str v = http_header_get(c->q, STR("if-none-match"));
-    size_t len = strlen(tag);
-    if (str_is(v, "*")) return true;
-    for (size_t i = 0; i + len <= v.len; i++)
-        if (memcmp(v.ptr + i, tag, len) == 0) return true;
-    return false;
-}
-
 /* ---- answers ---- */
 
 static void put_headers(struct api_call *c, const struct wanted *w) {
@@ -159,7 +149,7 @@ static void give_bundle(struct api_call *c, bool rego) {
     int64_t wait_s = preferred_wait_s(c);
     const char *type = wait_s ? LONG_POLLED : file_types[FILE_BUNDLE];
     if (!find_version(c, &w)) return;
-    if (!has_already(c, w.tag)) {
+    if (!http_has_tag(c->q, str_of(w.tag))) {
         send_file(c, &w, type);
         return;
     }
@@ -232,7 +222,7 @@ static void blob_get(struct api_call *c) {
         return;
     }
     if (!find_version(c, &w)) return;
-    if (has_already(c, w.tag))
+    if (http_has_tag(c->q, str_of(w.tag)))
         send_unchanged(c, &w, NULL);
     else
         send_file(c, &w, file_types[w.file]);

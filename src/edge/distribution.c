@@ -88,14 +88,7 @@ static void make_tag(struct fetch_of *f) {
     snprintf(f->tag, sizeof f->tag, "\"%.32s\"", hex);
 }
 
-/* If-None-Match: a list of tags, weak ones too, or "*". */
-static bool matches(const struct fetch_of *f) {
-    struct str v = http_header_get(f->call.rest.q, STR("if-none-match")), tag = str_of(f->tag);
-    if (str_is(v, "*")) return true;
-    for (size_t i = 0; tag.len && i + tag.len <= v.len; i++)
-        if (memcmp(v.ptr + i, tag.ptr, tag.len) == 0) return true;
-    return false;
-}
+static bool matches(const struct fetch_of *f) { return http_has_tag(f->call.rest.q, str_of(f->tag)); }
 
 static void put_headers(struct fetch_of *f) {
     struct arena *a = &f->call.rest.w->arena;

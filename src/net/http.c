@@ -70,6 +70,14 @@ const char *http_reason(int status) {
     }
 }
 
+bool http_has_tag(const struct http_request *r, struct str tag) {
+    struct str v = http_header_get(r, STR("if-none-match"));
+    if (str_is(v, "*")) return true;
+    for (size_t i = 0; tag.len && i + tag.len <= v.len; i++)
+        if (memcmp(v.ptr + i, tag.ptr, tag.len) == 0) return true;
+    return false;
+}
+
 long http_percent_decode(struct str s, bool form, char *out) {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {

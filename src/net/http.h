@@ -89,6 +89,8 @@ static inline char http_token_lower(char c) {
     if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-') return c;
     return c && strchr("!#$%&'*+.^_`|~", c) ? c : 0;
 }
+/* Does If-None-Match name the tag (with its quotes, not empty)? A list of tags, weak ones too, or "*". */
+bool http_has_tag(const struct http_request *r, struct str tag);
 const char *http_reason(int status);
 /* Can the reply's header be sent as it is? Not with bytes that could end it early, and not those by which messages
  * are framed. Others are left out. */

@@ -39,8 +39,18 @@ static void versions_by_age(struct filter *x, struct api_call *c, const struct n
     filter_by_age(x, what);
 }
 
+/* The page's items; its last row if another page follows, else NULL. */
+static const struct db_value *page_items(struct api_call *c, const struct db_rows *rows,
+                                          int64_t limit, struct json **items) {
+    *items = json_array(c->arena);
+    for (uint32_t i = 0; i < rows->n && i < limit; i++)
+        json_push(c->arena, *items, version_json(c->arena, db_row(rows, i)));
+    return rows->n > limit ? db_row(rows, (uint32_t)limit - 1) : NULL;
+}
+
 static void list_versions(struct api_call *c) {
     struct filter x = {0};
+    struct json *items;
     struct db_rows rows;
     struct api_page_request page;
     struct newest what = {
@@ -56,19 +66,15 @@ static void list_versions(struct api_call *c) {
         versions_by_age(&x, c, &what);
     }
     if (!filter_run(&x, c, &rows)) return;
-    struct json *items = json_array(c->arena);
-    struct str next = STR("");
-    for (uint32_t i = 0; i < rows.n && i < page.limit; i++) {
-        const struct db_value *v = db_row(&rows, i);
-        json_push(c->arena, items, version_json(c->arena, v));
-        if (i + 1 == page.limit && rows.n > page.limit)
-            next = cursor_make(c->arena, (const int64_t[]){v[10].i, v[1].i}, 2, v[0].s);
-    }
-    api_page(c, items, next);
+    const struct db_value *last = page_items(c, &rows, page.limit, &items);
+    api_page(c, items,
+             last ? cursor_make(c->arena, (const int64_t[]){last[10].i, last[1].i}, 2, last[0].s)
+                  : STR(""));
 }
 
 static void list_of_tenant(struct api_call *c) {
     struct filter x = {0};
+    struct json *items;
     struct db_rows rows;
     struct api_page_request page;
     struct str rest;
@@ -84,15 +90,8 @@ static void list_of_tenant(struct api_call *c) {
     }
     filter_value(&x, " ORDER BY v.number DESC LIMIT ", db_int(page.limit + 1), "");
     if (!filter_run(&x, c, &rows)) return;
-    struct json *items = json_array(c->arena);
-    struct str next = STR("");
-    for (uint32_t i = 0; i < rows.n && i < page.limit; i++) {
-        const struct db_value *v = db_row(&rows, i);
-        json_push(c->arena, items, version_json(c->arena, v));
-        if (i + 1 == page.limit && rows.n > page.limit)
-            next = cursor_make(c->arena, &v[1].i, 1, STR(""));
-    }
-    api_page(c, items, next);
+    const struct db_value *last = page_items(c, &rows, page.limit, &items);
+    api_page(c, items, last ? cursor_make(c->arena, &last[1].i, 1, STR("")) : STR(""));
 }
 
 /* The version that the path names: its row; NULL: answered. */

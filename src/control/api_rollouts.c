@@ -210,9 +210,8 @@ static enum err write_rollout(struct beginning *g) {
     if (!print_into(a, asked, &plan_text) || !print_into(a, state, &state_text)) return ERR_MEMORY;
     enum err e = DB_QUERY(
         c->db, a, NULL,
-        "INSERT INTO rollouts (id, status, rev, plan, state, wave, next_ms, owner, lease_ms,"
-        " created_ms, updated_ms, created_by) VALUES ($1, 'running', 1, $2, $3, 0, 0, '', 0, $4, "
-        "$4, $5)",
+        "INSERT INTO rollouts (id, status, rev, plan, state, wave, next_ms, created_ms,"
+        " updated_ms, created_by) VALUES ($1, 'running', 1, $2, $3, 0, 0, $4, $4, $5)",
         db_cstr(g->id), db_text(plan_text), db_text(state_text), db_int(now), db_text(c->who.name));
     if (e) return e;
     json_set(a, detail, STR("tenants"), json_int(a, g->n));

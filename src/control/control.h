@@ -29,7 +29,7 @@ struct control_config {
     const char *reload_token_file;
     uint32_t build_threads;     /* 0: the cores */
     bool release_manually;      /* builds make versions, somebody releases them */
-    uint32_t lease_ms;          /* of jobs, rollouts, errands; 0: 30,000 */
+    uint32_t lease_ms;          /* of jobs and errands; 0: 30,000 */
     uint32_t max_waiting;       /* long polls held at once; 0: 20,000 */
     uint32_t max_waiting_token; /* … of one token or certificate; 0: 5,000 */
     struct log *log;
